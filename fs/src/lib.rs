@@ -1,0 +1,2 @@
+//! History as files: shows what the store knows.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! The binary: what a person types.
+#![forbid(unsafe_code)]
+
+fn main() {}

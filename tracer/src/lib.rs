@@ -1,0 +1,1 @@
+//! What makes facts: the recorder of files and the tracer of variables.
