@@ -143,6 +143,13 @@ pub struct Who {
     pub comm: String,
 }
 
+/// Where a node hangs: the directory's node, and the whole path as it reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub dir: NodeId,
+    pub path: RelPath,
+}
+
 /// The facts of one tick, beside the entity's state. `action` tells its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TickFact {
@@ -153,12 +160,9 @@ pub struct TickFact {
     /// The first tick of the burst, where more than one tick was committed together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<Tick>,
-    /// Where a renamed path was before.
+    /// Where the path was before: of a rename, and of a tombstone, which has no payload to say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<RelPath>,
-    /// The path of a tombstone, which has no payload to hold it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<RelPath>,
+    pub from: Option<Place>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<Who>,
 }
