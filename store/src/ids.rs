@@ -164,6 +164,26 @@ impl fmt::Display for Address {
     }
 }
 
+/// A version's stored content: its address, and how many bytes its own record takes. On disk: `[pack, offset, len]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rec {
+    pub at: Address,
+    pub len: u32,
+}
+
+impl Serialize for Rec {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        (self.at.pack, self.at.offset, self.len).serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rec {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let (pack, offset, len) = Deserialize::deserialize(d)?;
+        Ok(Self { at: Address { pack, offset }, len })
+    }
+}
+
 /// The first 128 bits of BLAKE3 over a content's bytes; 32 hex digits on disk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(pub [u8; 16]);

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::ids::{Address, BranchNo, ContentHash, NodeId, Seq, StoreId, Tick, UnixMillis, UnixNanos};
+use crate::ids::{BranchNo, ContentHash, NodeId, Rec, Seq, StoreId, Tick, UnixMillis, UnixNanos};
 use crate::path::RelPath;
 
 /// Version of the record format.
@@ -194,7 +194,7 @@ pub struct FileState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<ContentHash>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rec: Option<Address>,
+    pub rec: Option<Rec>,
     /// Ranges `[offset, length]` that the filesystem held as holes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holes: Vec<(u64, u64)>,
@@ -204,7 +204,7 @@ pub struct FileState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayloadRef {
     pub hash: ContentHash,
-    pub rec: Address,
+    pub rec: Rec,
     pub len: u64,
 }
 
