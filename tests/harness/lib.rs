@@ -1,1 +1,2 @@
 //! What the test families share.
+#![forbid(unsafe_code)]
