@@ -199,7 +199,7 @@ pub(crate) mod sql {
     pub(crate) const DIRENT: &str = "INSERT OR REPLACE INTO dirent VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     pub(crate) const PLACE: &str = "INSERT OR REPLACE INTO place VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     pub(crate) const VERSION: &str =
-        "INSERT INTO ver VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        "INSERT OR REPLACE INTO ver VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     pub(crate) const BIG: &str = "INSERT OR IGNORE INTO big VALUES (?1, ?2, ?3, ?4, ?5)";
     pub(crate) const ENTITY: &str = "INSERT OR REPLACE INTO entity VALUES (?1, ?2, ?3, ?4, ?5)";
     pub(crate) const STATE_REV: &str = "INSERT OR REPLACE INTO state_rev VALUES (?1, ?2, ?3, ?4, ?5, ?6)";

@@ -1,0 +1,132 @@
+//! A view of the whole history at one moment.
+//!
+//! Invariant: a view does not change. What is recorded later is seen by the next view; the ticks a view knows stay as
+//! they are, because history never changes.
+
+use std::sync::Arc;
+
+use super::{Branches, Cursor, Point, Tree};
+use crate::error::{Error, Result};
+use crate::ids::{BranchNo, Seq, Tick, UnixMillis};
+use crate::index::{self, EntityRow, TickRow};
+use crate::journal::entry::{Action, ItemType};
+use crate::store::Store;
+
+#[derive(Debug, Clone)]
+pub struct View {
+    store: Store,
+    branches: Arc<Branches>,
+    cursor: Option<Cursor>,
+    applied: Seq,
+    last_tick: Tick,
+}
+
+impl View {
+    pub(crate) fn new(store: Store) -> Result<Self> {
+        let (branches, cursor, applied, last_tick) = store.index().read(|q| {
+            let branches = crate::store::load_branches(q)?;
+            let applied = index::watermark(q.0)?.seq;
+            Ok((branches, crate::store::load_cursor(q)?, applied, q.last_tick()?.map_or(Tick::BASE, |t| t.n)))
+        })?;
+        Ok(Self { store, branches: Arc::new(branches), cursor, applied, last_tick })
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    #[must_use]
+    pub fn branches(&self) -> &Branches {
+        &self.branches
+    }
+
+    /// Where the root stands; `None` before the base is complete.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&Cursor> {
+        self.cursor.as_ref()
+    }
+
+    /// The last record of the journal that this view knows.
+    #[must_use]
+    pub fn applied_seq(&self) -> Seq {
+        self.applied
+    }
+
+    /// The last tick of the store, on whatever branch.
+    #[must_use]
+    pub fn last_tick(&self) -> Tick {
+        self.last_tick
+    }
+
+    /// The cursor's branch and the tick of it at which the root stands, `partial` aside.
+    pub fn cursor_point(&self) -> Result<Point> {
+        let cursor = self.cursor.as_ref().ok_or_else(|| Error::not_found("nothing is recorded here yet"))?;
+        let tick = cursor.tick.unwrap_or_else(|| self.branches.head(cursor.branch));
+        Ok(Point { branch: cursor.branch, tick })
+    }
+
+    #[must_use]
+    pub fn head(&self, branch: BranchNo) -> Point {
+        Point { branch, tick: self.branches.head(branch) }
+    }
+
+    /// The tree at a tick of a branch. The tick must be on the branch's chain.
+    pub fn tree(&self, at: Point) -> Result<Tree> {
+        let Some(branch) = self.branches.get(at.branch) else {
+            return Err(Error::not_found(format!("there is no branch number {}", at.branch)));
+        };
+        if !self.branches.is_on(at.branch, at.tick) {
+            return Err(Error::not_found(format!("tick {} is not on branch {}", at.tick, branch.label)));
+        }
+        Ok(Tree::new(self.store.clone(), Arc::clone(&self.branches), at))
+    }
+
+    pub fn tick(&self, n: Tick) -> Result<TickRow> {
+        let row = self.store.index().read(|q| q.tick(n))?;
+        row.ok_or_else(|| Error::not_found(format!("there is no tick {n}")))
+    }
+
+    /// Ticks of the store from `first` to `last`, on whatever branch, in order.
+    pub fn ticks(&self, first: Tick, last: Tick, limit: usize) -> Result<Vec<TickRow>> {
+        self.store.index().read(|q| q.ticks(first, last.min(self.last_tick), limit))
+    }
+
+    /// The last tick of a branch at or before a moment; the base if that is before the first.
+    pub fn by_time(&self, branch: BranchNo, moment: UnixMillis) -> Result<Tick> {
+        let row = self.store.index().read(|q| q.tick_by_time(moment))?;
+        Ok(row.map_or(Tick::BASE, |t| self.branches.at_or_before(branch, t.n)))
+    }
+
+    /// The first tick of the burst that a tick belongs to, and its last.
+    pub fn burst_of(&self, n: Tick) -> Result<(Tick, Tick)> {
+        let first = self.tick(n)?.burst.unwrap_or(n);
+        let mut last = n;
+        loop {
+            let ahead = self.ticks(last.next(), Tick(last.0 + 256), 256)?;
+            let inside = ahead.iter().take_while(|t| t.burst == Some(first)).count();
+            last = Tick(last.0 + inside as u64);
+            if inside < 256 {
+                return Ok((first, last));
+            }
+        }
+    }
+
+    /// The latest payload of an entity that is no path.
+    pub fn entity(&self, kind: &ItemType, id: &str) -> Result<Option<EntityRow>> {
+        self.store.index().read(|q| q.entity(kind.as_str(), id))
+    }
+
+    pub fn entities(&self, kind: &ItemType) -> Result<Vec<EntityRow>> {
+        self.store.index().read(|q| q.entities(kind.as_str()))
+    }
+
+    pub fn all_entities(&self) -> Result<Vec<EntityRow>> {
+        self.store.index().read(|q| q.all_entities())
+    }
+
+    /// Events of the given kinds that hold no state, oldest first, at most the newest `limit` of each kind.
+    pub fn observed(&self, actions: &[Action], limit: usize) -> Result<Vec<(Seq, Action)>> {
+        self.store.index().read(|q| q.observed(actions, limit))
+    }
+}

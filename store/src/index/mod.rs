@@ -1,0 +1,251 @@
+//! The projection: what the journal says, in the shape in which it is asked for. SQLite, WAL.
+//!
+//! Invariants:
+//!   * The watermark moves in the same transaction as the rows: the index is exactly the journal up to there.
+//!   * It is never ahead of the journal. Where it is (the journal was cut), or does not read, it is made anew.
+//!   * Only the holder of the store's lock writes to it.
+
+mod apply;
+mod bulk;
+mod query;
+mod rows;
+mod schema;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+pub(crate) use apply::{BIG_RECORD, Fact, apply, version_of};
+pub(crate) use bulk::Bulk;
+pub use query::{Child, EntityRow, Lineage, StateRow};
+pub(crate) use query::Query;
+pub(crate) use rows::{Live, Rows};
+pub use rows::{Span, TickRow, Version};
+
+use crate::error::{Error, Result};
+use crate::ids::{Seq, SegmentId, StoreId};
+use crate::journal::JournalEnd;
+
+/// The database of one store, for any number of readers. A connection is taken, used and given back.
+pub struct Index {
+    path: PathBuf,
+    idle: Mutex<Pool>,
+}
+
+#[derive(Default)]
+struct Pool {
+    /// Goes up when the file was replaced: connections of an older generation are dropped.
+    generation: u64,
+    connections: Vec<Connection>,
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Why an index cannot be used as it is. All of them end in a rebuild; damage is parked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    Missing,
+    /// Another version of the tables, or another store's.
+    Foreign,
+    Damaged,
+}
+
+impl Index {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::default() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs a question on a connection of the pool.
+    pub(crate) fn read<T>(&self, ask: impl FnOnce(Query<'_>) -> Result<T>) -> Result<T> {
+        let (generation, idle) = {
+            let mut pool = self.idle.lock();
+            (pool.generation, pool.connections.pop())
+        };
+        let db = match idle {
+            Some(db) => db,
+            None => open(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        let answer = ask(Query(&db));
+        let mut pool = self.idle.lock();
+        if pool.generation == generation && pool.connections.len() < 16 {
+            pool.connections.push(db);
+        }
+        answer
+    }
+
+    /// Forgets every idle connection: the file behind them was replaced, or must be closed.
+    pub(crate) fn forget_connections(&self) {
+        let mut pool = self.idle.lock();
+        pool.generation += 1;
+        pool.connections.clear();
+    }
+
+    /// The writer's connection, if the file can be used as it is.
+    pub(crate) fn open_writer(&self, store: &StoreId) -> std::result::Result<Connection, Unusable> {
+        if !self.path.exists() {
+            return Err(Unusable::Missing);
+        }
+        let db = open(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|_unreadable| Unusable::Damaged)?;
+        match (meta_int(&db, "version"), meta_text(&db, "store_id")) {
+            (Ok(Some(schema::VERSION)), Ok(Some(id))) if id == store.as_str() => Ok(db),
+            (Ok(_), Ok(_)) => Err(Unusable::Foreign),
+            _ => Err(Unusable::Damaged),
+        }
+    }
+
+    /// Makes a new index beside the old one, lets `fill` put rows into it, and puts it in the old one's place.
+    /// A crash in between leaves no index at all, which is the same as a missing one.
+    pub(crate) fn replace(
+        &self,
+        store: &StoreId,
+        fill: impl FnOnce(&Connection) -> Result<JournalEnd>,
+    ) -> Result<Connection> {
+        let aside = sibling(&self.path, ".new");
+        remove_database(&aside)?;
+        self.build(&aside, store, fill)?;
+        self.forget_connections();
+        remove_database(&self.path)?;
+        std::fs::rename(&aside, &self.path).map_err(Error::io("put the new index in place", &self.path))?;
+        self.open_writer(store).map_err(|why| {
+            Error::corrupt(&self.path, 0, format!("the index that was just built is {why:?}"))
+        })
+    }
+
+    /// Builds an index at `path`, to be used or compared.
+    pub(crate) fn build(
+        &self,
+        path: &Path,
+        store: &StoreId,
+        fill: impl FnOnce(&Connection) -> Result<JournalEnd>,
+    ) -> Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let db = Connection::open_with_flags(path, flags).map_err(Error::index("was created"))?;
+        let make = || -> rusqlite::Result<()> {
+            db.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+            db.set_prepared_statement_cache_capacity(64);
+            db.execute_batch(&format!("BEGIN; {}", schema::TABLES))?;
+            db.execute("INSERT INTO meta VALUES ('version', ?1)", [schema::VERSION])?;
+            db.execute("INSERT INTO meta VALUES ('store_id', ?1)", [store.as_str()]).map(drop)
+        };
+        make().map_err(Error::index("was created"))?;
+        let end = fill(&db)?;
+        set_watermark(&db, end)?;
+        db.execute_batch("COMMIT; PRAGMA journal_mode = WAL;").map_err(Error::index("was created"))?;
+        db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })
+    }
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let open = || -> rusqlite::Result<Connection> {
+        let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        db.set_prepared_statement_cache_capacity(64);
+        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            db.execute_batch(schema::PRAGMAS)?;
+        }
+        Ok(db)
+    };
+    open().map_err(Error::index("was opened"))
+}
+
+fn meta_int(db: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT v FROM meta WHERE k = ?1")?.query_row([key], |row| row.get(0)).optional()
+}
+
+fn meta_text(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached("SELECT v FROM meta WHERE k = ?1")?.query_row([key], |row| row.get(0)).optional()
+}
+
+/// Up to where the journal has been applied.
+pub(crate) fn watermark(db: &Connection) -> Result<JournalEnd> {
+    let number = |key| meta_int(db, key).map(|v| v.unwrap_or(0).cast_unsigned());
+    let read = || -> rusqlite::Result<JournalEnd> {
+        let end = JournalEnd {
+            seq: Seq(number("applied_seq")?),
+            segment: SegmentId(Seq(number("segment")?)),
+            offset: number("offset")?,
+        };
+        Ok(end)
+    };
+    read().map_err(Error::index("was asked for its watermark"))
+}
+
+pub(crate) fn set_watermark(db: &Connection, end: JournalEnd) -> Result<()> {
+    let set = || -> rusqlite::Result<()> {
+        let mut statement = db.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
+        statement.execute(params!["applied_seq", end.seq.0.cast_signed()])?;
+        statement.execute(params!["segment", end.segment.0.0.cast_signed()])?;
+        statement.execute(params!["offset", end.offset.cast_signed()]).map(drop)
+    };
+    set().map_err(Error::index("moved its watermark"))
+}
+
+/// A name that hangs in a directory and has no row that says what it is.
+pub(crate) fn missing_version() -> Error {
+    rows::damaged_row("ver")
+}
+
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The database first: without it, a log that is left behind means nothing.
+fn remove_database(path: &Path) -> Result<()> {
+    for file in [path.to_path_buf(), sibling(path, "-wal"), sibling(path, "-shm")] {
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove the old index", &file)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Moves a damaged index where a person can look at it.
+pub(crate) fn park_database(path: &Path, quarantine: &Path) -> Result<PathBuf> {
+    let name = |n: u32| quarantine.join(format!("index.db.{n}"));
+    let parked = (1..).map(name).find(|p| !p.exists()).unwrap_or_else(|| name(0));
+    std::fs::create_dir_all(quarantine).map_err(Error::io("create", quarantine))?;
+    std::fs::rename(path, &parked).map_err(Error::io("park the damaged index as", &parked))?;
+    remove_database(path)?;
+    Ok(parked)
+}
+
+/// The tables in which two indexes differ. Empty: they say the same.
+pub(crate) fn differences(db: &Connection, other: &Path) -> Result<Vec<String>> {
+    let compare = || -> rusqlite::Result<Vec<String>> {
+        db.execute("ATTACH DATABASE ?1 AS other", [other.to_string_lossy()])?;
+        let mut different = Vec::new();
+        for table in schema::TABLE_NAMES {
+            let only = |a: &str, b: &str| format!("SELECT * FROM {a}.{table} EXCEPT SELECT * FROM {b}.{table}");
+            let sql = format!(
+                "SELECT count(*) FROM ({}) UNION ALL SELECT count(*) FROM ({})",
+                only("main", "other"),
+                only("other", "main")
+            );
+            let mut statement = db.prepare(&sql)?;
+            let counts: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            if let [extra, missing] = counts[..]
+                && extra + missing > 0
+            {
+                different.push(format!("{table}: {extra} rows too many, {missing} missing"));
+            }
+        }
+        db.execute_batch("DETACH DATABASE other")?;
+        Ok(different)
+    };
+    compare().map_err(Error::index("was compared"))
+}

@@ -1,0 +1,203 @@
+//! One store: opens everything, and answers without a lock. Whoever changes something takes a [`StoreWriter`].
+//!
+//! Invariants:
+//!   * Opening for reading writes nothing. A reader that finds the index behind takes the lock, if it is free, heals
+//!     the index and frees the lock; else it serves what there is and says so.
+//!   * The order of every write: content, journal, fsync, projection, watermark.
+
+mod config;
+mod group;
+mod layout;
+mod mutation;
+mod reconcile;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use config::{Config, Dual, RecordConfig};
+pub use layout::Layout;
+pub use mutation::{Content, Meta, Mutation, Saved};
+pub(crate) use reconcile::{fill, load_branches, load_cursor};
+pub use writer::StoreWriter;
+
+use crate::content::ContentReader;
+use crate::disk::{self, Disk, Durability};
+use crate::error::{Error, Result};
+use crate::history::View;
+use crate::ids::StoreId;
+use crate::index::{self, Index};
+use crate::journal::{self, JournalDir};
+use crate::journal::entry::Writer;
+
+/// The number of the format that this program reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// A store that is open. Cheap to clone; all clones are the same store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    disk: Arc<dyn Disk>,
+    layout: Layout,
+    id: StoreId,
+    config: Config,
+    content: ContentReader,
+    index: Index,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FormatFile {
+    format: u32,
+    store_id: StoreId,
+}
+
+/// What a reader may rely on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freshness {
+    /// The index says what the journal says.
+    Current,
+    /// It was behind by so many records, and was healed.
+    Healed { records: u64 },
+    /// It is behind, and another process holds the lock.
+    Stale { holder: String },
+}
+
+impl Store {
+    /// Makes an empty store. The directory's parent must exist; nothing is left behind if it fails half-way.
+    pub fn init(disk: Arc<dyn Disk>, dir: &Path, id: StoreId) -> Result<Self> {
+        let layout = Layout::new(dir);
+        if disk.stat(&layout.format()).map_err(Error::io("look for", dir))?.is_some() {
+            return Err(Error::refused(format!("{} is a store already", dir.display())));
+        }
+        let space = disk.space(dir.parent().unwrap_or(dir)).map_err(Error::io("examine the filesystem of", dir))?;
+        if let Some(network) = space.network {
+            return Err(Error::refused(format!(
+                "{} lies on a network filesystem ({network}), where locks and fsync cannot be relied on: \
+                 use --store with a directory on a local disk",
+                dir.display()
+            )));
+        }
+        let existed = disk.stat(dir).map_err(Error::io("look for", dir))?.is_some();
+        Self::lay_out(&*disk, &layout, id).inspect_err(|_| {
+            if !existed {
+                remove_what_was_begun(&*disk, &layout);
+            }
+        })?;
+        Self::open(disk, dir)
+    }
+
+    /// FORMAT comes last: a directory without it is no store.
+    fn lay_out(disk: &dyn Disk, layout: &Layout, store_id: StoreId) -> Result<()> {
+        for dir in [layout.dir().to_path_buf(), layout.journal(), layout.packs()] {
+            disk.create_dir(&dir).map_err(Error::io("create", &dir))?;
+        }
+        let format = FormatFile { format: FORMAT, store_id };
+        let mut text = serde_json::to_vec(&format).expect("a number and a string are always JSON");
+        text.push(b'\n');
+        disk::write_atomically(disk, &layout.format(), &text, Durability::Synced)
+            .map_err(Error::io("write", &layout.format()))?;
+        let parent = layout.dir().parent().unwrap_or(layout.dir());
+        disk.sync_dir(parent).map_err(Error::io("make durable the names in", parent))
+    }
+
+    /// Opens a store for reading.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self> {
+        let layout = Layout::new(dir);
+        let path = layout.format();
+        if disk.stat(&path).map_err(Error::io("look for", &path))?.is_none() {
+            return Err(Error::not_found(format!("{} is not a store: it has no FORMAT", dir.display())));
+        }
+        let text = disk::read_all(&*disk, &path).map_err(Error::io("read", &path))?;
+        let format: FormatFile =
+            serde_json::from_slice(&text).map_err(|e| Error::corrupt(&path, 0, e.to_string()))?;
+        if format.format != FORMAT {
+            return Err(Error::refused(format!(
+                "{} has format {}, and this tickfs knows format {FORMAT}: use a newer tickfs",
+                dir.display(),
+                format.format
+            )));
+        }
+        let config = Config::read(&*disk, &layout.config())?;
+        let content = ContentReader::open(Arc::clone(&disk), &layout.packs());
+        let index = Index::new(disk.database(&layout.index()));
+        Ok(Self { inner: Arc::new(Inner { disk, layout, id: format.store_id, config, content, index }) })
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &StoreId {
+        &self.inner.id
+    }
+
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    #[must_use]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.disk
+    }
+
+    #[must_use]
+    pub fn content(&self) -> &ContentReader {
+        &self.inner.content
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.inner.index
+    }
+
+    /// Takes the lock and everything that writing needs; heals what a crash left behind.
+    pub fn writer(&self, who: Writer, wait: Duration) -> Result<StoreWriter> {
+        StoreWriter::open(self, who, wait)
+    }
+
+    /// Brings the index up to the journal if that is possible without waiting. `who` stands in the lock meanwhile.
+    pub fn refresh(&self, who: Writer) -> Result<Freshness> {
+        match self.lag()? {
+            Some(0) => return Ok(Freshness::Current),
+            Some(_) | None => {}
+        }
+        // A reader that has no index at all cannot answer, so it waits longer.
+        let usable = self.index().read(|q| index::watermark(q.0)).is_ok();
+        let wait = if usable { Duration::ZERO } else { Duration::from_secs(10) };
+        match self.writer(who, wait) {
+            Ok(writer) => Ok(Freshness::Healed { records: writer.healed() }),
+            Err(Error::Locked { holder }) if usable => Ok(Freshness::Stale { holder }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `Some(0)`: the index is current. `None`: there is none that can be read.
+    fn lag(&self) -> Result<Option<u64>> {
+        let Ok(end) = self.index().read(|q| index::watermark(q.0)) else { return Ok(None) };
+        let current = journal::is_current(&*self.inner.disk, &JournalDir::new(&self.inner.layout.journal()), &end)?;
+        Ok(Some(u64::from(!current)))
+    }
+
+    /// History as it is now: later ticks do not change a view.
+    pub fn view(&self) -> Result<View> {
+        View::new(self.clone())
+    }
+}
+
+/// Best effort after a failed `init`; what cannot be removed is empty and does no harm.
+fn remove_what_was_begun(disk: &dyn Disk, layout: &Layout) {
+    for file in [layout.format(), layout.dir().join("FORMAT.tmp")] {
+        if disk.remove_file(&file).is_err() {
+            continue;
+        }
+    }
+}

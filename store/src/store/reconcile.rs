@@ -1,0 +1,147 @@
+//! Brings the index up to the journal: by the records it misses, or, where it cannot be trusted, from the beginning.
+//!
+//! Runs under the lock. What is replayed is made durable first: nothing becomes visible that a power cut could take.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::Store;
+use super::mutation::{CURSOR_ID, Heads};
+use crate::error::{Error, Result};
+use crate::history::{Branches, Cursor};
+use crate::ids::{Tick, UnixMillis};
+use crate::index::{self, Bulk, Fact, Live, Query, Unusable, apply};
+use crate::journal::entry::{ItemType, Line, PayloadRef, Writer};
+use crate::journal::{self, JournalDir, JournalEnd, JournalReader, JournalWriter, ReadOptions, WriterOptions};
+
+pub(super) struct Opened {
+    pub(super) db: Connection,
+    pub(super) journal: JournalWriter,
+    pub(super) healed: u64,
+}
+
+pub(super) fn open_writer(store: &Store, who: Writer) -> Result<Opened> {
+    let usable = store.index().open_writer(store.id());
+    if usable.as_ref().is_err_and(|&why| why == Unusable::Damaged) {
+        index::park_database(store.index().path(), &store.layout().quarantine())?;
+    }
+    let watermark = match &usable {
+        Ok(db) => index::watermark(db).ok(),
+        Err(_) => None,
+    };
+    let fsync = store.config().store.journal.fsync;
+    let options = WriterOptions { fsync, ..WriterOptions::default() };
+    let journal_dir = store.layout().journal();
+    let mut journal =
+        JournalWriter::open(Arc::clone(store.disk()), &journal_dir, store.id().clone(), who, options)?;
+    let end = journal.end();
+    let (db, healed) = match (usable, watermark) {
+        (Ok(db), Some(at)) if at == end => (db, 0),
+        (Ok(db), Some(at)) if at.seq <= end.seq && journal::holds(&**store.disk(), &dir_of(store), &at)? => {
+            journal.sync_found()?;
+            replay(store, &db, end)?;
+            (db, end.seq.0 - at.seq.0)
+        }
+        (usable, _) => {
+            drop(usable);
+            journal.sync_found()?;
+            (rebuild(store, end)?, end.seq.0)
+        }
+    };
+    Ok(Opened { db, journal, healed })
+}
+
+/// Applies the records after the watermark, in one transaction.
+pub(super) fn replay(store: &Store, db: &Connection, end: JournalEnd) -> Result<()> {
+    let from = index::watermark(db)?;
+    db.execute_batch("BEGIN IMMEDIATE").map_err(Error::index("was written"))?;
+    let apply_all = || {
+        let mut rows = Live(db);
+        let options = ReadOptions::after(from).with_archive().until(end.seq);
+        let mut reader = JournalReader::open(store.disk(), &dir_of(store), options)?.whole()?;
+        while let Some(entry) = reader.next()? {
+            apply_line(store, &entry.line, &mut rows)?;
+        }
+        index::set_watermark(db, end)
+    };
+    let applied = apply_all();
+    let ending = if applied.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = db.execute_batch(ending).map_err(Error::index("was written"));
+    applied.and(ended)
+}
+
+/// Makes the index anew from every segment there is, archived ones too.
+pub(super) fn rebuild(store: &Store, end: JournalEnd) -> Result<Connection> {
+    store.index().replace(store.id(), |db| {
+        fill(store, db)?;
+        Ok(end)
+    })
+}
+
+/// Puts all rows that the journal gives into an empty database.
+pub(crate) fn fill(store: &Store, db: &Connection) -> Result<()> {
+    let mut rows = Bulk::new(db);
+    journal::scan_all(store.disk(), &dir_of(store), |entry| {
+        apply_line(store, &entry.line, &mut rows)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    rows.load()
+}
+
+fn dir_of(store: &Store) -> JournalDir {
+    JournalDir::new(&store.layout().journal())
+}
+
+/// A record whose payload is not what its kind asks for is skipped; the journal's reader and `doctor` count it.
+fn apply_line(store: &Store, line: &Line<'_>, rows: &mut impl crate::index::Rows) -> Result<()> {
+    let fetched = line.payload_ref.as_ref().map(|r| fetch(store, r)).transpose()?;
+    let body = fetched.as_deref().or_else(|| line.payload.map(|p| p.get()));
+    let fact = Fact {
+        seq: line.seq,
+        action: line.action,
+        item_type: &line.item_type,
+        item_id: line.item_id.as_deref(),
+        tick: line.tick.as_ref(),
+        body,
+        file: None,
+    };
+    match apply(&fact, rows) {
+        Err(Error::Refused { .. }) => Ok(()),
+        done => done,
+    }
+}
+
+fn fetch(store: &Store, reference: &PayloadRef) -> Result<String> {
+    let bytes = store.content().read(reference.rec.at)?;
+    String::from_utf8(bytes).map_err(|_not_text| {
+        Error::corrupt(&store.layout().packs(), reference.rec.at.offset, "a payload is not UTF-8")
+    })
+}
+
+pub(super) fn load_heads(query: Query<'_>) -> Result<Heads> {
+    let branches = load_branches(query)?;
+    let last = query.last_tick()?;
+    Ok(Heads {
+        last_tick: last.as_ref().map_or(Tick::BASE, |t| t.n),
+        last_at: last.map_or(UnixMillis::default(), |t| t.at),
+        last_node: query.last_node()?,
+        branches: Arc::new(branches),
+        cursor: load_cursor(query)?,
+    })
+}
+
+pub(crate) fn load_branches(query: Query<'_>) -> Result<Branches> {
+    Branches::load(&query.entities(ItemType::BRANCH.as_str())?, query.spans()?)
+}
+
+pub(crate) fn load_cursor(query: Query<'_>) -> Result<Option<Cursor>> {
+    let row = query.entity(ItemType::CURSOR.as_str(), CURSOR_ID)?;
+    let read = |body: &str| {
+        serde_json::from_str(body)
+            .map_err(|e| Error::corrupt("index.db".as_ref(), 0, format!("the cursor: {e}")))
+    };
+    row.map(|row| read(&row.body)).transpose()
+}
+

@@ -1,0 +1,269 @@
+//! The one writer: holds the lock, and turns mutations into durable records.
+//!
+//! Invariants:
+//!   * Nothing is confirmed before content and journal are durable; nothing is visible before it is confirmed.
+//!   * A mutation that fails leaves no record, no row, and the heads as they were.
+//!   * Lock order: `queue` is never held while `inner` is taken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+use super::Store;
+use super::group::{Job, Task};
+use super::mutation::{Heads, Mutation};
+use super::reconcile;
+use crate::content::ContentWriter;
+use crate::disk::DiskLock;
+use crate::error::{Error, Result};
+use crate::ids::{Seq, UnixMillis};
+use crate::index::{self, Query};
+use crate::journal::entry::Writer;
+use crate::journal::{Fsync, JournalEnd, JournalWriter};
+
+/// A content pack is closed at this size.
+pub(crate) const PACK_ROLL: u64 = 64 << 20;
+
+pub struct StoreWriter {
+    store: Store,
+    healed: u64,
+    inner: Mutex<Inner>,
+    queue: Mutex<Vec<Box<dyn Job>>>,
+    /// Freed last: by then everything else is closed.
+    _lock: Box<dyn DiskLock>,
+}
+
+struct Inner {
+    db: Connection,
+    journal: JournalWriter,
+    packs: ContentWriter,
+    heads: Heads,
+    fsync: Fsync,
+    /// The journal got further than the index did: replay before the next mutation.
+    index_is_behind: bool,
+}
+
+impl std::fmt::Debug for StoreWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreWriter").field("store", &self.store.id()).finish_non_exhaustive()
+    }
+}
+
+impl StoreWriter {
+    pub(super) fn open(store: &Store, who: Writer, wait: Duration) -> Result<Self> {
+        let layout = store.layout();
+        let lock = take_lock(store, &who, wait)?;
+        let opened = reconcile::open_writer(store, who)?;
+        let packs = ContentWriter::open(Arc::clone(store.disk()), &layout.packs(), PACK_ROLL)?;
+        let heads = reconcile::load_heads(Query(&opened.db))?;
+        let inner = Inner {
+            db: opened.db,
+            journal: opened.journal,
+            packs,
+            heads,
+            fsync: store.config().store.journal.fsync,
+            index_is_behind: false,
+        };
+        Ok(Self {
+            store: store.clone(),
+            healed: opened.healed,
+            inner: Mutex::new(inner),
+            queue: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// How many records the index was behind when the lock was taken.
+    #[must_use]
+    pub fn healed(&self) -> u64 {
+        self.healed
+    }
+
+    /// Changes the store, all or nothing. When it returns `Ok`, the change is durable and visible. What other threads
+    /// ask for meanwhile is committed together.
+    pub fn mutate<T, F>(&self, now: UnixMillis, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Mutation<'_>) -> Result<T> + Send + 'static,
+    {
+        let (task, slot) = Task::new(now, work);
+        self.queue.lock().push(Box::new(task));
+        let mut inner = self.inner.lock();
+        if slot.lock().is_none() {
+            let mut jobs = std::mem::take(&mut *self.queue.lock());
+            let mut borrowed: Vec<&mut dyn Job> = jobs.iter_mut().map(|job| &mut **job as &mut dyn Job).collect();
+            inner.commit(&self.store, &mut borrowed);
+        }
+        drop(inner);
+        let answer = slot.lock().take();
+        answer.unwrap_or_else(|| Err(Error::refused("a mutation was forgotten")))
+    }
+
+    /// The same for work that borrows: it is committed alone.
+    pub fn mutate_alone<T: Send>(
+        &self,
+        now: UnixMillis,
+        work: impl FnOnce(&mut Mutation<'_>) -> Result<T> + Send,
+    ) -> Result<T> {
+        let (mut task, slot) = Task::new(now, work);
+        self.inner.lock().commit(&self.store, &mut [&mut task]);
+        let answer = slot.lock().take();
+        answer.unwrap_or_else(|| Err(Error::refused("a mutation was forgotten")))
+    }
+
+    /// The last record that is durable.
+    #[must_use]
+    pub fn end(&self) -> JournalEnd {
+        self.inner.lock().journal.end()
+    }
+
+    /// Writes HEAD.json, so that whoever opens next has less to read. Dropping the writer is as safe.
+    pub fn close(self) -> Result<()> {
+        let Inner { db, mut journal, .. } = self.inner.into_inner();
+        journal.sync()?;
+        journal.write_head();
+        db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })
+    }
+
+    /// Runs `work` while no mutation is under way.
+    pub(crate) fn paused<T>(
+        &self,
+        work: impl FnOnce(&Store, &mut JournalWriter, &mut ContentWriter) -> Result<T>,
+    ) -> Result<T> {
+        let mut inner = self.inner.lock();
+        let Inner { journal, packs, .. } = &mut *inner;
+        work(&self.store, journal, packs)
+    }
+}
+
+fn take_lock(store: &Store, who: &Writer, wait: Duration) -> Result<Box<dyn DiskLock>> {
+    let path = store.layout().lock();
+    let taken = store.disk().lock(&path, wait).map_err(Error::io("lock", &path))?;
+    let Some(lock) = taken else {
+        let text = crate::disk::read_all(&**store.disk(), &path).map_err(Error::io("read", &path))?;
+        let holder = String::from_utf8_lossy(&text).trim().to_owned();
+        let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+        return Err(Error::Locked { holder });
+    };
+    lock.describe(&format!("process {} ({})\n", who.pid, who.writer)).map_err(Error::io("write", &path))?;
+    Ok(lock)
+}
+
+impl Inner {
+    /// Runs the jobs and makes those that succeeded durable, in one write and one barrier.
+    fn commit(&mut self, store: &Store, jobs: &mut [&mut dyn Job]) {
+        let before = self.heads.clone();
+        let mut outcomes: Vec<Result<()>> = Vec::with_capacity(jobs.len());
+        let committed = self.try_commit(store, jobs, &mut outcomes);
+        if let Err(error) = &committed {
+            self.heads = before;
+            self.roll_back();
+            outcomes.resize_with(jobs.len(), || Err(error.again()));
+        }
+        for (job, outcome) in jobs.iter_mut().zip(outcomes) {
+            let failed_with_the_group = committed.as_ref().err().filter(|_| outcome.is_ok());
+            job.settle(failed_with_the_group.map_or(outcome, |error| Err(error.again())));
+        }
+    }
+
+    fn try_commit(&mut self, store: &Store, jobs: &mut [&mut dyn Job], outcomes: &mut Vec<Result<()>>) -> Result<()> {
+        self.catch_up(store)?;
+        self.packs.roll_if_full()?;
+        let now = jobs.iter().map(|job| job.now()).max().unwrap_or_default();
+        let db = &self.db;
+        let savepoints = jobs.len() > 1;
+        execute(db, "BEGIN IMMEDIATE")?;
+        let mut group = self.journal.begin(now)?;
+        let empty = group.len();
+        let mut durable = false;
+        for job in jobs {
+            let heads = self.heads.clone();
+            if savepoints {
+                execute(db, "SAVEPOINT job")?;
+            }
+            let mut mutation = Mutation {
+                db,
+                packs: &mut self.packs,
+                contents: store.content(),
+                heads: &mut self.heads,
+                now: job.now(),
+                next_seq: group.next_seq(),
+                drafts: Vec::new(),
+                first_tick: None,
+                who: None,
+            };
+            let ran = job.run(&mut mutation);
+            let drafts = mutation.drafts;
+            let ran = ran.and_then(|()| match drafts.is_empty() {
+                true => Ok(()),
+                false => group.push_mutation(&drafts).map(drop),
+            });
+            match (&ran, savepoints) {
+                (Ok(()), _) => durable |= drafts.iter().any(|d| !d.action.is_observability()),
+                (Err(_), true) => {
+                    execute(db, "ROLLBACK TO job")?;
+                    self.heads = heads;
+                }
+                // Alone: the rows go with the transaction, below.
+                (Err(_), false) => self.heads = heads,
+            }
+            outcomes.push(ran);
+        }
+        if group.len() == empty {
+            drop(group);
+            return execute(db, "ROLLBACK");
+        }
+        let sync = durable && self.fsync == Fsync::Mutation;
+        if sync {
+            self.packs.sync()?;
+        }
+        let end = group.append()?;
+        if sync {
+            self.journal.sync()?;
+        }
+        // The journal has it: from here on the change stands, whatever becomes of the index.
+        let projected = index::set_watermark(db, end).and_then(|()| execute(db, "COMMIT"));
+        if projected.is_err() {
+            self.index_is_behind = true;
+            self.roll_back();
+        }
+        Ok(())
+    }
+
+    /// Replays what the index missed because it could not be written.
+    fn catch_up(&mut self, store: &Store) -> Result<()> {
+        if !self.index_is_behind {
+            return Ok(());
+        }
+        let db = &self.db;
+        reconcile::replay(store, db, self.journal.end())?;
+        self.heads = reconcile::load_heads(Query(db))?;
+        self.index_is_behind = false;
+        Ok(())
+    }
+
+    fn roll_back(&self) {
+        // A transaction that cannot even be rolled back ends with its connection; the journal heals the rest.
+        let rolled_back = self.db.is_autocommit() || self.db.execute_batch("ROLLBACK").is_ok();
+        debug_assert!(rolled_back, "SQLite refused a rollback");
+    }
+}
+
+fn execute(db: &Connection, sql: &str) -> Result<()> {
+    db.prepare_cached(sql).and_then(|mut s| s.execute([])).map(drop).map_err(Error::index("was written"))
+}
+
+impl StoreWriter {
+    /// The seq that the next record will have.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.inner.lock().journal.next_seq()
+    }
+}
