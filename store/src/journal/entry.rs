@@ -78,8 +78,17 @@ impl Action {
         use Action as A;
         matches!(
             self,
-            A::Adjudicate | A::Checkpoint | A::Gap | A::SessionStart | A::SessionEnd
-                | A::RunStarted | A::RunFinished | A::Executed | A::Failed | A::Imported | A::Note
+            A::Adjudicate
+                | A::Checkpoint
+                | A::Gap
+                | A::SessionStart
+                | A::SessionEnd
+                | A::RunStarted
+                | A::RunFinished
+                | A::Executed
+                | A::Failed
+                | A::Imported
+                | A::Note
         )
     }
 }
@@ -102,9 +111,26 @@ impl ItemType {
     pub const COMMAND: Self = Self(Cow::Borrowed("command"));
     pub const RECORDER: Self = Self(Cow::Borrowed("recorder"));
 
+    /// The kinds that tickfs writes itself; reading one allocates nothing.
+    const KNOWN: &[Self] = &[
+        Self::FILE,
+        Self::STATE,
+        Self::BRANCH,
+        Self::CURSOR,
+        Self::SNAPSHOT,
+        Self::HANDOFF,
+        Self::RUN,
+        Self::JOURNAL,
+        Self::COMMAND,
+        Self::RECORDER,
+    ];
+
     /// Lower-case letters, digits, `_` and `-`, at most 32.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some(known) = Self::KNOWN.iter().find(|known| known.as_str() == text) {
+            return Some(known.clone());
+        }
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
         (!text.is_empty() && text.len() <= 32 && text.bytes().all(legal))
             .then(|| Self(Cow::Owned(text.to_owned())))
@@ -130,7 +156,7 @@ impl fmt::Display for ItemType {
 
 impl<'de> Deserialize<'de> for ItemType {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = <Cow<'de, str>>::deserialize(d)?;
+        let Text(text) = Text::deserialize(d)?;
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom("no legal item_type"))
     }
 }
@@ -249,17 +275,17 @@ pub struct Line<'a> {
     pub ts: Cow<'a, str>,
     #[serde(default)]
     pub origin_store_id: Option<StoreId>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "borrowed_text")]
     pub writer: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "borrowed_text")]
     pub writer_id: Option<Cow<'a, str>>,
     #[serde(default)]
     pub pid: Option<u32>,
     pub action: Action,
     pub item_type: ItemType,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "borrowed_text")]
     pub item_id: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "borrowed_text")]
     pub summary: Option<Cow<'a, str>>,
     #[serde(default)]
     pub tick: Option<TickFact>,
@@ -269,6 +295,14 @@ pub struct Line<'a> {
     pub payload_ref: Option<PayloadRef>,
     #[serde(default)]
     pub deleted: bool,
+}
+
+/// A string that borrows the line wherever it holds no escape; serde does that for a bare `Cow` field alone.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn borrowed_text<'de: 'a, 'a, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    Ok(Option::<Text<'a>>::deserialize(d)?.map(|Text(text)| text))
 }
 
 /// Why a line is skipped. Each is counted under its own name.
@@ -286,6 +320,21 @@ pub enum LineFault {
     UnknownAction(String),
     #[error("not a record: {0}")]
     Schema(String),
+}
+
+impl LineFault {
+    /// The name under which it is counted.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::Checksum => "checksum",
+            Self::Stray => "stray",
+            Self::Version(_) => "version",
+            Self::UnknownAction(_) => "unknown_action",
+            Self::Schema(_) => "schema",
+        }
+    }
 }
 
 /// The spelling of a record without its trailer. Field order is the order on disk.
@@ -316,7 +365,10 @@ struct Spelling<'a> {
     deleted: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the field by reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands the field by reference"
+)]
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }
@@ -368,8 +420,9 @@ pub fn encode(out: &mut Vec<u8>, stamp: &Stamp<'_>, draft: &Draft) -> Result<(),
     };
     serde_json::to_writer(&mut *out, &spelling).expect("a record holds only strings, numbers and JSON");
     out.pop();
-    let crc = crc32fast::hash(&out[start + 1..]);
-    out.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}\n").as_bytes());
+    let trailer = trailer_of(&out[start + 1..]);
+    out.extend_from_slice(&trailer);
+    out.push(b'\n');
     let len = out.len() - start;
     if len > LINE_MAX {
         out.truncate(start);
@@ -380,19 +433,61 @@ pub fn encode(out: &mut Vec<u8>, stamp: &Stamp<'_>, draft: &Draft) -> Result<(),
 
 /// Decodes one line, without its newlines.
 pub fn decode(line: &[u8]) -> Result<Line<'_>, LineFault> {
-    let sound = line.len() > TRAILER_LEN && {
-        let (body, trailer) = line.split_at(line.len() - TRAILER_LEN);
-        trailer == format!(",\"crc\":\"{:08x}\"}}", crc32fast::hash(body)).as_bytes()
-    };
-    if !sound {
+    if !is_sound(line) {
         return Err(why_not_sound(line));
     }
+    decode_sound(line)
+}
+
+/// Decodes a line whose checksum is known to be right.
+pub(crate) fn decode_sound(line: &[u8]) -> Result<Line<'_>, LineFault> {
     let text = std::str::from_utf8(line).map_err(|_not_utf8| LineFault::NotJson)?;
     let decoded: Line<'_> = serde_json::from_str(text).map_err(|e| schema_fault(text, &e))?;
     if decoded.v != VERSION {
         return Err(LineFault::Version(decoded.v.into()));
     }
     Ok(decoded)
+}
+
+/// Whether the line ends in the checksum of what stands before it.
+fn is_sound(line: &[u8]) -> bool {
+    let Some((body, trailer)) = line.split_last_chunk::<TRAILER_LEN>() else {
+        return false;
+    };
+    *trailer == trailer_of(body)
+}
+
+/// Whether the line ends in something spelled like a checksum, right or wrong.
+pub(crate) fn has_trailer(line: &[u8]) -> bool {
+    line.split_last_chunk::<TRAILER_LEN>()
+        .is_some_and(|(_, trailer)| trailer.starts_with(b",\"crc\":\"") && trailer.ends_with(b"\"}"))
+}
+
+fn trailer_of(body: &[u8]) -> [u8; TRAILER_LEN] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let crc = crc32fast::hash(body);
+    let mut trailer = *b",\"crc\":\"xxxxxxxx\"}";
+    for (place, digit) in trailer[8..16].iter_mut().enumerate() {
+        *digit = HEX[(crc >> (28 - 4 * place) & 15) as usize];
+    }
+    trailer
+}
+
+/// The seq and `more` that the beginning of a line shows, sound or not: `None` where it is not spelled as ours.
+pub(crate) fn legible(line: &[u8]) -> Option<(Seq, u32)> {
+    let rest = line.strip_prefix(b"{\"v\":2,\"seq\":")?;
+    let (seq, rest) = leading_number(rest)?;
+    let more = rest
+        .strip_prefix(b",\"more\":")
+        .and_then(leading_number)
+        .map_or(0, |(more, _)| more);
+    Some((Seq(seq), u32::try_from(more).unwrap_or(u32::MAX)))
+}
+
+fn leading_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(digits);
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
 }
 
 fn why_not_sound(line: &[u8]) -> LineFault {
@@ -404,7 +499,9 @@ fn why_not_sound(line: &[u8]) -> LineFault {
 }
 
 fn schema_fault(text: &str, error: &serde_json::Error) -> LineFault {
-    let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else { return LineFault::NotJson };
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else {
+        return LineFault::NotJson;
+    };
     match value.get("action").and_then(serde_json::Value::as_str) {
         Some(action) if Action::parse(action).is_none() => LineFault::UnknownAction(action.to_owned()),
         _ => LineFault::Schema(error.to_string()),
@@ -428,7 +525,13 @@ mod tests {
     }
 
     fn stamp(seq: u64) -> Stamp<'static> {
-        Stamp { seq: Seq(seq), more: 0, ts: UnixMillis(7), origin: None, writer: None }
+        Stamp {
+            seq: Seq(seq),
+            more: 0,
+            ts: UnixMillis(7),
+            origin: None,
+            writer: None,
+        }
     }
 
     #[test]
@@ -437,8 +540,14 @@ mod tests {
         encode(&mut out, &stamp(3), &draft()).unwrap();
         assert_eq!((out[0], out[out.len() - 1]), (b'\n', b'\n'));
         let line = decode(&out[1..out.len() - 1]).unwrap();
-        assert_eq!((line.seq, line.action, line.item_id.as_deref()), (Seq(3), Action::Update, Some("cli_state")));
-        assert_eq!(line.payload.unwrap().get(), r#"{"name":"kept \"exactly\"","n":1.50}"#);
+        assert_eq!(
+            (line.seq, line.action, line.item_id.as_deref()),
+            (Seq(3), Action::Update, Some("cli_state"))
+        );
+        assert_eq!(
+            line.payload.unwrap().get(),
+            r#"{"name":"kept \"exactly\"","n":1.50}"#
+        );
     }
 
     #[test]
@@ -456,18 +565,27 @@ mod tests {
     fn faults_have_names() {
         assert_eq!(decode(b"garbage").unwrap_err(), LineFault::NotJson);
         assert_eq!(decode(b"{}").unwrap_err(), LineFault::Stray);
-        assert_eq!(decode(br#"{"seq":null,"payload":{}}"#).unwrap_err(), LineFault::Stray);
+        assert_eq!(
+            decode(br#"{"seq":null,"payload":{}}"#).unwrap_err(),
+            LineFault::Stray
+        );
         assert_eq!(decode(br#"{"v":2,"seq":"x"}"#).unwrap_err(), LineFault::Checksum);
         let mut sealed = br#"{"v":2,"seq":1,"ts":"x","action":"explode","item_type":"file""#.to_vec();
         let crc = crc32fast::hash(&sealed);
         sealed.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}").as_bytes());
-        assert_eq!(decode(&sealed).unwrap_err(), LineFault::UnknownAction("explode".into()));
+        assert_eq!(
+            decode(&sealed).unwrap_err(),
+            LineFault::UnknownAction("explode".into())
+        );
     }
 
     #[test]
     fn a_line_that_is_too_long_leaves_nothing() {
         let mut out = b"before".to_vec();
-        let long = Draft { summary: Some("x".repeat(LINE_MAX)), ..draft() };
+        let long = Draft {
+            summary: Some("x".repeat(LINE_MAX)),
+            ..draft()
+        };
         assert!(encode(&mut out, &stamp(1), &long).is_err());
         assert_eq!(out, b"before");
     }

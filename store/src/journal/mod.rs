@@ -1,3 +1,17 @@
 //! The journal: the truth, as one line of JSON a record.
+//!
+//! What it looks like on disk, and what holds at every crash, stands in `store/docs/format.md`, section 3.
 
 pub mod entry;
+pub mod head;
+mod lines;
+pub mod reader;
+pub mod recovery;
+pub mod schema;
+pub mod segment;
+pub mod writer;
+
+pub use head::Head;
+pub use reader::{Entry, JournalReader, Opened, ReadFrom, ReadOptions, ReadReport, holds, scan_all};
+pub use segment::{JournalDir, JournalEnd, Place, Segments, is_current};
+pub use writer::{Fsync, Group, JournalWriter, WriterOptions};
