@@ -1,2 +1,4 @@
 //! What the test families share.
 #![forbid(unsafe_code)]
+
+pub mod corpus;
