@@ -42,11 +42,7 @@ pub struct Save {
 impl Corpus {
     /// The corpus of that name, where `scripts/corpus` puts it.
     pub fn named(name: &str) -> io::Result<Self> {
-        Self::open(
-            &Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../target/corpus")
-                .join(name),
-        )
+        Self::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/corpus").join(name))
     }
 
     pub fn open(directory: &Path) -> io::Result<Self> {
@@ -71,31 +67,21 @@ impl Corpus {
         self.paths.iter().map(|path| {
             let file = self.base.join(path.as_path());
             let mode = fs::metadata(&file)?.permissions().mode() & 0o7777;
-            Ok(BaseFile {
-                path: path.clone(),
-                bytes: fs::read(&file)?,
-                mode,
-            })
+            Ok(BaseFile { path: path.clone(), bytes: fs::read(&file)?, mode })
         })
     }
 
     /// What is saved afterwards, in order. Ends after the first error.
     #[must_use]
     pub fn saves(&self) -> Saves<'_> {
-        Saves {
-            corpus: self,
-            position: MAGIC.len(),
-            current: HashMap::new(),
-        }
+        Saves { corpus: self, position: MAGIC.len(), current: HashMap::new() }
     }
 }
 
 fn list_files(base: &Path, below: &RelPath, paths: &mut Vec<RelPath>) -> io::Result<()> {
     for entry in fs::read_dir(base.join(below.as_path()))? {
         let entry = entry?;
-        let path = below
-            .join(entry.file_name().as_bytes())
-            .map_err(io::Error::other)?;
+        let path = below.join(entry.file_name().as_bytes()).map_err(io::Error::other)?;
         if entry.file_type()?.is_dir() {
             list_files(base, &path, paths)?;
         } else {
@@ -156,9 +142,7 @@ impl Saves<'_> {
                 .ok_or_else(|| damaged(start, "a splice begins outside of what is left of the text"))?;
             content.extend_from_slice(kept);
             content.extend_from_slice(self.take(u64::from(inserted_length))?);
-            let end = offset
-                .checked_add(deleted)
-                .filter(|&end| range_within(old, offset, end).is_some());
+            let end = offset.checked_add(deleted).filter(|&end| range_within(old, offset, end).is_some());
             copied = end.ok_or_else(|| damaged(start, "a splice ends behind the text"))?;
         }
         let rest = range_within(old, copied, old.len() as u64);
@@ -181,9 +165,7 @@ impl Saves<'_> {
 
     fn take(&mut self, length: u64) -> io::Result<&[u8]> {
         let start = self.position as u64;
-        let taken = start
-            .checked_add(length)
-            .and_then(|end| range_within(&self.corpus.saves, start, end));
+        let taken = start.checked_add(length).and_then(|end| range_within(&self.corpus.saves, start, end));
         let taken = taken.ok_or_else(|| damaged(self.position, "it ends in the middle of a save"))?;
         self.position += taken.len();
         Ok(taken)
@@ -195,10 +177,7 @@ fn range_within(bytes: &[u8], from: u64, to: u64) -> Option<&[u8]> {
 }
 
 fn damaged(offset: usize, what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("saves.bin is damaged at byte {offset}: {what}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("saves.bin is damaged at byte {offset}: {what}"))
 }
 
 #[cfg(test)]
@@ -227,11 +206,7 @@ mod tests {
         fs::write(base.join("src/app.py"), "one\ntwo\nthree\n").unwrap();
         fs::write(base.join("run"), "#!\n").unwrap();
         fs::set_permissions(base.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(
-            directory.path().join("saves.bin"),
-            [MAGIC, &records.concat()].concat(),
-        )
-        .unwrap();
+        fs::write(directory.path().join("saves.bin"), [MAGIC, &records.concat()].concat()).unwrap();
         fs::write(directory.path().join("DONE"), "").unwrap();
         let corpus = Corpus::open(directory.path()).unwrap();
         (directory, corpus)
@@ -245,10 +220,7 @@ mod tests {
     fn first_error(records: &[Vec<u8>]) -> String {
         let (_directory, corpus) = corpus_with(records);
         let mut saves = corpus.saves();
-        let error = saves
-            .by_ref()
-            .find_map(Result::err)
-            .expect("the damage was not seen");
+        let error = saves.by_ref().find_map(Result::err).expect("the damage was not seen");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(saves.next().is_none(), "it went on after the damage");
         error.to_string()
@@ -278,10 +250,7 @@ mod tests {
             ("new.py", "born\n"),
             ("src/app.py", ""),
         ];
-        assert_eq!(
-            contents(&corpus),
-            expected.map(|(path, text)| (path.to_owned(), text.to_owned()))
-        );
+        assert_eq!(contents(&corpus), expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
         assert_eq!(contents(&corpus).len(), 4, "a second pass starts anew");
     }
 
@@ -289,10 +258,7 @@ mod tests {
     fn damage_is_an_error_and_ends_the_replay() {
         let whole = save_record("src/app.py", &[(0, 3, "1")]);
         for length in 1..whole.len() {
-            assert!(
-                first_error(&[whole[..length].to_vec()]).contains("in the middle"),
-                "cut at {length}"
-            );
+            assert!(first_error(&[whole[..length].to_vec()]).contains("in the middle"), "cut at {length}");
         }
         let outside = "outside of what is left";
         assert!(first_error(&[save_record("run", &[(4, 0, "")])]).contains(outside));
@@ -307,14 +273,8 @@ mod tests {
     fn half_a_corpus_is_not_opened() {
         let (directory, _corpus) = corpus_with(&[]);
         fs::write(directory.path().join("saves.bin"), "something else").unwrap();
-        assert_eq!(
-            Corpus::open(directory.path()).unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
+        assert_eq!(Corpus::open(directory.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
         fs::remove_file(directory.path().join("DONE")).unwrap();
-        assert_eq!(
-            Corpus::open(directory.path()).unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(Corpus::open(directory.path()).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }
