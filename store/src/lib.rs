@@ -11,5 +11,13 @@ pub mod path;
 
 pub mod disk;
 pub mod journal;
+pub mod content;
+mod index;
+pub mod history;
+mod store;
 
 pub use error::{Error, Result};
+pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};
+pub use store::{
+    Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Store, StoreWriter,
+};

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-pub(crate) use apply::{BIG_RECORD, Fact, apply, version_of};
+pub(crate) use apply::{BIG_RECORD, Fact, apply};
 pub(crate) use bulk::Bulk;
 pub use query::{Child, EntityRow, Lineage, StateRow};
 pub(crate) use query::Query;

@@ -12,6 +12,9 @@ mod mutation;
 mod reconcile;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
