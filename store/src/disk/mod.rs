@@ -5,7 +5,16 @@
 //!   * What is not synced may be lost, torn or reordered; a rename or a new name is durable after `sync_dir`.
 //!   * Nobody but this module and the index (SQLite opens its own files) calls the operating system for storage.
 
+mod network;
 mod real;
+
+#[cfg(test)]
+mod alike;
+#[cfg(any(test, feature = "sim"))]
+mod counting;
+#[cfg(any(test, feature = "sim"))]
+mod op;
+#[cfg(any(test, feature = "sim"))]
 mod sim;
 
 use std::ffi::OsString;
@@ -15,8 +24,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(test, feature = "sim"))]
+pub use counting::{CountingDisk, Counts};
+pub use network::{PretendedNetwork, network_name};
+#[cfg(any(test, feature = "sim"))]
+pub use op::{Op, OpKind};
 pub use real::RealDisk;
-pub use sim::{Fault, SimDisk};
+#[cfg(any(test, feature = "sim"))]
+pub use sim::{Cut, Fault, SimDisk};
 
 /// A medium. Handles are cheap to share; all methods may be called from any thread.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
@@ -58,6 +73,7 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 }
 
 /// An open file. Appends go to the end, wherever that is by then.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks a file whether it is empty")]
 pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
