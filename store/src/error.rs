@@ -10,18 +10,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The disk refused. `action` reads as "could not {action}".
     #[error("could not {action} {}", .path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     /// Bytes on disk that cannot be what was written.
     #[error("{} is damaged at byte {offset}: {what}", .path.display())]
-    Corrupt {
-        path: PathBuf,
-        offset: u64,
-        what: String,
-    },
+    Corrupt { path: PathBuf, offset: u64, what: String },
     /// An fsync failed: nothing is known of what is durable until the store is opened anew.
     #[error("a write to {} could not be made durable; the store must be opened again", .path.display())]
     Poisoned { path: PathBuf },
@@ -39,19 +31,12 @@ pub enum Error {
     Config { path: PathBuf, what: String },
     /// The projection; it can always be rebuilt.
     #[error("the index failed while it {doing}")]
-    Index {
-        doing: &'static str,
-        source: rusqlite::Error,
-    },
+    Index { doing: &'static str, source: rusqlite::Error },
 }
 
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            action,
-            path: path.to_path_buf(),
-            source,
-        }
+        move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
 
     pub(crate) fn index(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
@@ -59,11 +44,7 @@ impl Error {
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, what: impl Into<String>) -> Self {
-        Self::Corrupt {
-            path: path.to_path_buf(),
-            offset,
-            what: what.into(),
-        }
+        Self::Corrupt { path: path.to_path_buf(), offset, what: what.into() }
     }
 
     #[must_use]

@@ -250,9 +250,7 @@ impl Serialize for ContentHash {
 
 impl<'de> Deserialize<'de> for ContentHash {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        <std::borrow::Cow<'de, str>>::deserialize(d)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        <std::borrow::Cow<'de, str>>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -281,11 +279,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -296,12 +290,7 @@ pub struct UnixNanos(pub i64);
 
 impl fmt::Display for UnixNanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{:09}",
-            self.0.div_euclid(1_000_000_000),
-            self.0.rem_euclid(1_000_000_000)
-        )
+        write!(f, "{}.{:09}", self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000))
     }
 }
 
@@ -315,11 +304,7 @@ impl FromStr for UnixNanos {
         }
         let seconds: i64 = seconds.parse().map_err(|_not_digits| NotATime)?;
         let nanos: i64 = nanos.parse().map_err(|_not_digits| NotATime)?;
-        seconds
-            .checked_mul(1_000_000_000)
-            .and_then(|s| s.checked_add(nanos))
-            .map(Self)
-            .ok_or(NotATime)
+        seconds.checked_mul(1_000_000_000).and_then(|s| s.checked_add(nanos)).map(Self).ok_or(NotATime)
     }
 }
 
@@ -335,9 +320,7 @@ impl Serialize for UnixNanos {
 
 impl<'de> Deserialize<'de> for UnixNanos {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        <std::borrow::Cow<'de, str>>::deserialize(d)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        <std::borrow::Cow<'de, str>>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -378,14 +361,8 @@ mod tests {
     fn names_read_back_and_strangers_are_refused() {
         let segment = SegmentId(Seq(18_000));
         assert_eq!(segment.file_name(), "seg-00018000.jsonl");
-        assert_eq!(
-            SegmentId::parse("seg-00018000.jsonl"),
-            Some((segment, SegmentForm::Plain))
-        );
-        assert_eq!(
-            SegmentId::parse("seg-00018000.jsonl.zst"),
-            Some((segment, SegmentForm::Sealed))
-        );
+        assert_eq!(SegmentId::parse("seg-00018000.jsonl"), Some((segment, SegmentForm::Plain)));
+        assert_eq!(SegmentId::parse("seg-00018000.jsonl.zst"), Some((segment, SegmentForm::Sealed)));
         assert_eq!(SegmentId::parse("seg-18000.jsonl"), None);
         assert_eq!(SegmentId::parse("seg-00018000.jsonl.tmp"), None);
         assert_eq!(PackId::parse("h-00000007.pk"), Some((PackId(7), PackForm::Hot)));
@@ -408,18 +385,12 @@ mod tests {
     fn a_hash_reads_back_and_upper_case_is_refused() {
         let hash = ContentHash::of(b"tick");
         assert_eq!(hash.to_string().parse(), Ok(hash));
-        assert_eq!(
-            hash.to_string().to_uppercase().parse::<ContentHash>(),
-            Err(NotAHash)
-        );
+        assert_eq!(hash.to_string().to_uppercase().parse::<ContentHash>(), Err(NotAHash));
     }
 
     #[test]
     fn store_ids_sort_by_time() {
-        let (early, late) = (
-            StoreId::new(UnixMillis(1), [255; 10]),
-            StoreId::new(UnixMillis(2), [0; 10]),
-        );
+        let (early, late) = (StoreId::new(UnixMillis(1), [255; 10]), StoreId::new(UnixMillis(2), [0; 10]));
         assert!(early < late);
         assert_eq!(early.as_str().len(), 26);
     }

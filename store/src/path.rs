@@ -71,10 +71,7 @@ impl RelPath {
 
     pub fn join(&self, name: &[u8]) -> Result<Self, NotBelowRoot> {
         if name.is_empty() || name.contains(&b'/') {
-            return Err(NotBelowRoot {
-                path: name.to_vec(),
-                why: "a single name was expected",
-            });
+            return Err(NotBelowRoot { path: name.to_vec(), why: "a single name was expected" });
         }
         let mut joined = self.0.clone();
         if !joined.is_empty() {
@@ -88,10 +85,7 @@ impl RelPath {
     #[must_use]
     pub fn starts_with(&self, other: &Self) -> bool {
         other.is_root()
-            || self
-                .0
-                .strip_prefix(other.0.as_slice())
-                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+            || self.0.strip_prefix(other.0.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
 }
 
@@ -140,10 +134,7 @@ impl Serialize for NameBytes<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(self.0) {
             Ok(text) => s.serialize_str(text),
-            Err(_) => Hex {
-                hex: self.0.iter().map(|b| format!("{b:02x}")).collect(),
-            }
-            .serialize(s),
+            Err(_) => Hex { hex: self.0.iter().map(|b| format!("{b:02x}")).collect() }.serialize(s),
         }
     }
 }
@@ -163,9 +154,7 @@ impl<'de> Deserialize<'de> for OwnedNameBytes {
             Spelling::Hex(Hex { hex }) => {
                 let pair = |i: usize| hex.get(i..i + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
                 let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(pair).collect();
-                bytes
-                    .map(Self)
-                    .ok_or_else(|| D::Error::custom("a name's hex digits are damaged"))
+                bytes.map(Self).ok_or_else(|| D::Error::custom("a name's hex digits are damaged"))
             }
         }
     }
@@ -192,28 +181,16 @@ mod tests {
     #[test]
     fn parents_and_names() {
         let path = RelPath::new("src/app.py").unwrap();
-        assert_eq!(
-            (path.name(), path.parent()),
-            (&b"app.py"[..], Some(RelPath::new("src").unwrap()))
-        );
+        assert_eq!((path.name(), path.parent()), (&b"app.py"[..], Some(RelPath::new("src").unwrap())));
         assert_eq!(RelPath::new("src").unwrap().parent(), Some(RelPath::root()));
         assert_eq!(RelPath::root().parent(), None);
         assert!(path.starts_with(&RelPath::new("src").unwrap()));
-        assert!(
-            !RelPath::new("src2/a")
-                .unwrap()
-                .starts_with(&RelPath::new("src").unwrap())
-        );
+        assert!(!RelPath::new("src2/a").unwrap().starts_with(&RelPath::new("src").unwrap()));
     }
 
     #[test]
     fn every_name_survives_json() {
-        for bytes in [
-            &b"plain"[..],
-            b"new\nline",
-            b"\xff\xfe not utf-8",
-            "\u{2028}".as_bytes(),
-        ] {
+        for bytes in [&b"plain"[..], b"new\nline", b"\xff\xfe not utf-8", "\u{2028}".as_bytes()] {
             let path = RelPath::new(bytes).unwrap();
             let json = serde_json::to_string(&path).unwrap();
             assert_eq!(serde_json::from_str::<RelPath>(&json).unwrap(), path, "{json}");

@@ -365,10 +365,7 @@ struct Spelling<'a> {
     deleted: bool,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands the field by reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the field by reference")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }
@@ -477,10 +474,7 @@ fn trailer_of(body: &[u8]) -> [u8; TRAILER_LEN] {
 pub(crate) fn legible(line: &[u8]) -> Option<(Seq, u32)> {
     let rest = line.strip_prefix(b"{\"v\":2,\"seq\":")?;
     let (seq, rest) = leading_number(rest)?;
-    let more = rest
-        .strip_prefix(b",\"more\":")
-        .and_then(leading_number)
-        .map_or(0, |(more, _)| more);
+    let more = rest.strip_prefix(b",\"more\":").and_then(leading_number).map_or(0, |(more, _)| more);
     Some((Seq(seq), u32::try_from(more).unwrap_or(u32::MAX)))
 }
 
@@ -525,13 +519,7 @@ mod tests {
     }
 
     fn stamp(seq: u64) -> Stamp<'static> {
-        Stamp {
-            seq: Seq(seq),
-            more: 0,
-            ts: UnixMillis(7),
-            origin: None,
-            writer: None,
-        }
+        Stamp { seq: Seq(seq), more: 0, ts: UnixMillis(7), origin: None, writer: None }
     }
 
     #[test]
@@ -544,10 +532,7 @@ mod tests {
             (line.seq, line.action, line.item_id.as_deref()),
             (Seq(3), Action::Update, Some("cli_state"))
         );
-        assert_eq!(
-            line.payload.unwrap().get(),
-            r#"{"name":"kept \"exactly\"","n":1.50}"#
-        );
+        assert_eq!(line.payload.unwrap().get(), r#"{"name":"kept \"exactly\"","n":1.50}"#);
     }
 
     #[test]
@@ -565,27 +550,18 @@ mod tests {
     fn faults_have_names() {
         assert_eq!(decode(b"garbage").unwrap_err(), LineFault::NotJson);
         assert_eq!(decode(b"{}").unwrap_err(), LineFault::Stray);
-        assert_eq!(
-            decode(br#"{"seq":null,"payload":{}}"#).unwrap_err(),
-            LineFault::Stray
-        );
+        assert_eq!(decode(br#"{"seq":null,"payload":{}}"#).unwrap_err(), LineFault::Stray);
         assert_eq!(decode(br#"{"v":2,"seq":"x"}"#).unwrap_err(), LineFault::Checksum);
         let mut sealed = br#"{"v":2,"seq":1,"ts":"x","action":"explode","item_type":"file""#.to_vec();
         let crc = crc32fast::hash(&sealed);
         sealed.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}").as_bytes());
-        assert_eq!(
-            decode(&sealed).unwrap_err(),
-            LineFault::UnknownAction("explode".into())
-        );
+        assert_eq!(decode(&sealed).unwrap_err(), LineFault::UnknownAction("explode".into()));
     }
 
     #[test]
     fn a_line_that_is_too_long_leaves_nothing() {
         let mut out = b"before".to_vec();
-        let long = Draft {
-            summary: Some("x".repeat(LINE_MAX)),
-            ..draft()
-        };
+        let long = Draft { summary: Some("x".repeat(LINE_MAX)), ..draft() };
         assert!(encode(&mut out, &stamp(1), &long).is_err());
         assert_eq!(out, b"before");
     }

@@ -21,11 +21,7 @@ pub struct Head {
 impl Head {
     #[must_use]
     pub fn new(next_seq: Seq, end: &JournalEnd) -> Self {
-        Self {
-            next_seq,
-            active_segment: end.segment.file_name(),
-            offset: end.offset,
-        }
+        Self { next_seq, active_segment: end.segment.file_name(), offset: end.offset }
     }
 
     #[must_use]
@@ -44,8 +40,6 @@ impl Head {
     /// What lies on disk, if it can be read at all; only to report how far it lags.
     #[must_use]
     pub fn read(disk: &dyn Disk, dir: &JournalDir) -> Option<Self> {
-        read_all(disk, &dir.head())
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        read_all(disk, &dir.head()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
     }
 }

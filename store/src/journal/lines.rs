@@ -27,16 +27,8 @@ pub(crate) fn next_line(bytes: &[u8], mut at: usize) -> Option<RawLine<'_>> {
     }
     let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
     Some(match memchr(b'\n', rest) {
-        Some(len) => RawLine {
-            start: at,
-            text: &rest[..len],
-            closed: true,
-        },
-        None => RawLine {
-            start: at,
-            text: rest,
-            closed: false,
-        },
+        Some(len) => RawLine { start: at, text: &rest[..len], closed: true },
+        None => RawLine { start: at, text: rest, closed: false },
     })
 }
 
@@ -56,9 +48,7 @@ mod tests {
     /// Shows EL-40, EL-41.
     #[test]
     fn blank_lines_are_free_and_a_carriage_return_is_data() {
-        let seen: Vec<_> = lines(b"\n\na\r\n\n\nb\n\nc")
-            .map(|l| (l.start, l.text, l.closed))
-            .collect();
+        let seen: Vec<_> = lines(b"\n\na\r\n\n\nb\n\nc").map(|l| (l.start, l.text, l.closed)).collect();
         assert_eq!(seen, [(2, &b"a\r"[..], true), (7, b"b", true), (10, b"c", false)]);
     }
 }

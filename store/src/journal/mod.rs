@@ -9,6 +9,10 @@ pub mod reader;
 pub mod recovery;
 pub mod schema;
 pub mod segment;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 pub use head::Head;

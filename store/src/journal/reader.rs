@@ -45,38 +45,22 @@ pub struct ReadOptions {
 impl ReadOptions {
     #[must_use]
     pub fn from(seq: Seq) -> Self {
-        Self {
-            from: ReadFrom::Seq(seq),
-            archive: false,
-            until: None,
-            writers: true,
-        }
+        Self { from: ReadFrom::Seq(seq), archive: false, until: None, writers: true }
     }
 
     #[must_use]
     pub fn after(end: JournalEnd) -> Self {
-        Self {
-            from: ReadFrom::After(end),
-            archive: false,
-            until: None,
-            writers: false,
-        }
+        Self { from: ReadFrom::After(end), archive: false, until: None, writers: false }
     }
 
     #[must_use]
     pub fn with_archive(self) -> Self {
-        Self {
-            archive: true,
-            ..self
-        }
+        Self { archive: true, ..self }
     }
 
     #[must_use]
     pub fn until(self, last: Seq) -> Self {
-        Self {
-            until: Some(last),
-            ..self
-        }
+        Self { until: Some(last), ..self }
     }
 }
 
@@ -123,11 +107,7 @@ impl Entry<'_> {
 }
 
 fn end_of(seq: Seq, place: &Place) -> JournalEnd {
-    JournalEnd {
-        seq,
-        segment: place.segment,
-        offset: place.offset + u64::from(place.len) + 1,
-    }
+    JournalEnd { seq, segment: place.segment, offset: place.offset + u64::from(place.len) + 1 }
 }
 
 /// How many single findings are kept; beyond that they are only counted.
@@ -193,24 +173,11 @@ pub fn scan_all(
     let options = ReadOptions::from(Seq(1)).with_archive();
     let mut reader = JournalReader::open(disk, dir, options)?.whole()?;
     loop {
-        let JournalReader {
-            progress, loaded, at, ..
-        } = &mut reader;
+        let JournalReader { progress, loaded, at, .. } = &mut reader;
         while let Some((line, place)) = progress.accept(loaded, at) {
-            let (text, writer, origin) = (
-                loaded.text(&place),
-                progress.writer.as_ref(),
-                progress.origin.as_ref(),
-            );
-            if each(&Entry {
-                line,
-                text,
-                place,
-                writer,
-                origin,
-            })?
-            .is_break()
-            {
+            let (text, writer, origin) =
+                (loaded.text(&place), progress.writer.as_ref(), progress.origin.as_ref());
+            if each(&Entry { line, text, place, writer, origin })?.is_break() {
                 return Ok(reader.progress.report);
             }
         }
@@ -240,11 +207,7 @@ impl JournalReader {
         };
         let file = match options.from {
             ReadFrom::Seq(_) => segments.locate(from).map(|place| segments.files()[place]),
-            ReadFrom::After(end) => segments
-                .files()
-                .iter()
-                .find(|file| file.id == end.segment)
-                .copied(),
+            ReadFrom::After(end) => segments.files().iter().find(|file| file.id == end.segment).copied(),
         };
         let first = segments.files().first().copied();
         let progress = Progress {
@@ -253,10 +216,7 @@ impl JournalReader {
             last: Seq(from.0 - 1),
             end: match options.from {
                 ReadFrom::After(end) => end,
-                ReadFrom::Seq(_) => JournalEnd {
-                    seq: Seq(from.0 - 1),
-                    ..JournalEnd::EMPTY
-                },
+                ReadFrom::Seq(_) => JournalEnd { seq: Seq(from.0 - 1), ..JournalEnd::EMPTY },
             },
             done: false,
             writer: None,
@@ -286,9 +246,7 @@ impl JournalReader {
                 reader.enter(first, 0, is_last)?;
             }
             (None, Some(first)) => {
-                return Ok(Opened::Gap {
-                    first_available: first.id.0,
-                });
+                return Ok(Opened::Gap { first_available: first.id.0 });
             }
             (None, None) => {}
         }
@@ -309,13 +267,7 @@ impl JournalReader {
         let text = self.loaded.text(&place);
         let line = entry::decode_sound(text).expect("a record, because it was just decoded");
         let (writer, origin) = (self.progress.writer.as_ref(), self.progress.origin.as_ref());
-        Ok(Some(Entry {
-            line,
-            text,
-            place,
-            writer,
-            origin,
-        }))
+        Ok(Some(Entry { line, text, place, writer, origin }))
     }
 
     #[must_use]
@@ -347,13 +299,8 @@ impl JournalReader {
             self.segments = Segments::list(&*self.disk, &self.dir, self.archive)?;
             let is_last = self.segments.after(current.id).is_none();
             let read_to = self.loaded.read_to();
-            let file = self
-                .segments
-                .files()
-                .iter()
-                .find(|file| file.id == current.id)
-                .copied()
-                .unwrap_or(current);
+            let file =
+                self.segments.files().iter().find(|file| file.id == current.id).copied().unwrap_or(current);
             self.enter(file, read_to, is_last)?;
             if self.loaded.read_to() > read_to {
                 return Ok(true);
@@ -373,24 +320,16 @@ impl JournalReader {
         let mut loaded = load(&*self.disk, &self.dir, file, from)?;
         loaded.is_last = is_last;
         let report = &mut self.progress.report;
-        report
-            .damaged_blocks
-            .extend(loaded.damaged.iter().map(|offset| (file.id, *offset)));
+        report.damaged_blocks.extend(loaded.damaged.iter().map(|offset| (file.id, *offset)));
         loaded.dead = recovery::adjudications(&loaded.bytes, from, file.id);
         for dead in &loaded.dead {
             if report.dead.len() < KEPT {
-                report
-                    .dead
-                    .push(dead_range(dead, file, &loaded, &*self.disk, &self.dir)?);
+                report.dead.push(dead_range(dead, file, &loaded, &*self.disk, &self.dir)?);
             }
         }
         report.torn_tail = None;
         if is_last {
-            let before = if from == 0 {
-                recovery::before(file.id)
-            } else {
-                self.progress.last
-            };
+            let before = if from == 0 { recovery::before(file.id) } else { self.progress.last };
             if let Some(torn) = recovery::tail_of(&loaded.bytes, from, before).torn {
                 loaded.limit = usize::try_from(torn.from - from).unwrap_or(0);
                 report.torn_tail = Some((file.id, torn));
@@ -403,10 +342,7 @@ impl JournalReader {
     /// Finds who wrote, in what stands before `offset`.
     fn look_back(&mut self, file: SegmentFile, offset: u64) -> Result<()> {
         let loaded = load(&*self.disk, &self.dir, file, 0)?;
-        let before = &loaded.bytes[..loaded
-            .bytes
-            .len()
-            .min(usize::try_from(offset).unwrap_or(usize::MAX))];
+        let before = &loaded.bytes[..loaded.bytes.len().min(usize::try_from(offset).unwrap_or(usize::MAX))];
         for hit in memmem::rfind_iter(before, b"\"writer\":\"") {
             let start = memchr::memrchr(b'\n', &before[..hit]).map_or(0, |newline| newline + 1);
             let Some(Ok(line)) = next_line(before, start).map(|line| entry::decode(line.text)) else {
@@ -417,10 +353,7 @@ impl JournalReader {
                 break;
             }
         }
-        if let Some(Ok(line)) = lines(before)
-            .map(|line| entry::decode(line.text))
-            .find(Result::is_ok)
-        {
+        if let Some(Ok(line)) = lines(before).map(|line| entry::decode(line.text)).find(Result::is_ok) {
             self.progress.origin = line.origin_store_id;
         }
         Ok(())
@@ -434,11 +367,7 @@ fn dead_range(
     disk: &dyn Disk,
     dir: &JournalDir,
 ) -> Result<DeadRange> {
-    let inside = |offset: u64| {
-        offset
-            .checked_sub(loaded.base)
-            .and_then(|at| usize::try_from(at).ok())
-    };
+    let inside = |offset: u64| offset.checked_sub(loaded.base).and_then(|at| usize::try_from(at).ok());
     let bytes = match (inside(dead.from), inside(dead.to)) {
         (Some(from), Some(to)) => loaded.bytes.get(from..to).map(<[u8]>::to_vec).unwrap_or_default(),
         _ => {
@@ -448,12 +377,7 @@ fn dead_range(
         }
     };
     let unchanged = recovery::sha256_hex(&bytes) == dead.sha256;
-    Ok(DeadRange {
-        segment: file.id,
-        from: dead.from,
-        to: dead.to,
-        unchanged,
-    })
+    Ok(DeadRange { segment: file.id, from: dead.from, to: dead.to, unchanged })
 }
 
 /// The bytes of a segment from `base` on.
@@ -473,15 +397,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     fn nothing() -> Self {
         let (bytes, damaged, dead) = (Vec::new(), Vec::new(), Vec::new());
-        Self {
-            file: None,
-            base: 0,
-            bytes,
-            limit: 0,
-            damaged,
-            dead,
-            is_last: true,
-        }
+        Self { file: None, base: 0, bytes, limit: 0, damaged, dead, is_last: true }
     }
 
     fn text(&self, place: &Place) -> &[u8] {
@@ -498,10 +414,7 @@ impl Loaded {
     /// Where the dead range ends in which a line stands.
     fn dead_until(&self, start: usize) -> Option<usize> {
         let offset = self.base + start as u64;
-        let dead = self
-            .dead
-            .iter()
-            .find(|dead| dead.from <= offset && offset < dead.to)?;
+        let dead = self.dead.iter().find(|dead| dead.from <= offset && offset < dead.to)?;
         usize::try_from(dead.to - self.base).ok()
     }
 }
@@ -514,11 +427,7 @@ pub(crate) fn load(disk: &dyn Disk, dir: &JournalDir, file: SegmentFile, from: u
         (true, SegmentForm::Plain),
         (true, SegmentForm::Sealed),
     ];
-    let others = elsewhere.map(|(archived, form)| SegmentFile {
-        archived,
-        form,
-        ..file
-    });
+    let others = elsewhere.map(|(archived, form)| SegmentFile { archived, form, ..file });
     for candidate in std::iter::once(file).chain(others) {
         let path = candidate.path(dir);
         let (bytes, damaged) = match read_form(disk, path, candidate.form, from) {
@@ -604,31 +513,21 @@ impl Progress {
             let raw = next_line(&loaded.bytes[..loaded.limit], *at)?;
             *at = raw.end();
             if !loaded.dead.is_empty()
-                && let Some(behind) = loaded.dead_until(raw.start) {
-                    *at = behind;
-                    continue;
-                }
+                && let Some(behind) = loaded.dead_until(raw.start)
+            {
+                *at = behind;
+                continue;
+            }
             if self.is_before(raw.text) {
                 continue;
             }
             let offset = loaded.base + raw.start as u64;
             let unclosed = || LineFault::Schema("no newline ends it".to_owned());
-            let decoded = if raw.closed {
-                entry::decode(raw.text)
-            } else {
-                Err(unclosed())
-            };
+            let decoded = if raw.closed { entry::decode(raw.text) } else { Err(unclosed()) };
             let line = match decoded {
                 Ok(line) => line,
                 Err(fault) => {
-                    self.count(
-                        raw.text,
-                        BadLine {
-                            segment,
-                            offset,
-                            fault,
-                        },
-                    );
+                    self.count(raw.text, BadLine { segment, offset, fault });
                     continue;
                 }
             };
@@ -670,20 +569,17 @@ impl Progress {
         const HEAD: usize = 200;
         let head = &text[..text.len().min(HEAD)];
         if memmem::find(head, b"\"writer\":\"").is_some()
-            && let Some(line) = entry::decode(text).ok().filter(|line| line.seq == seq) {
-                self.note_writer(&line);
-            }
+            && let Some(line) = entry::decode(text).ok().filter(|line| line.seq == seq)
+        {
+            self.note_writer(&line);
+        }
         true
     }
 
     fn note_writer(&mut self, line: &Line<'_>) {
         if let (Some(writer), Some(pid)) = (&line.writer, line.pid) {
             let writer_id = line.writer_id.as_deref().map(str::to_owned);
-            self.writer = Some(Writer {
-                writer: writer.clone().into_owned(),
-                writer_id,
-                pid,
-            });
+            self.writer = Some(Writer { writer: writer.clone().into_owned(), writer_id, pid });
         }
         if let Some(origin) = &line.origin_store_id {
             self.origin = Some(origin.clone());
@@ -691,10 +587,7 @@ impl Progress {
     }
 
     fn count(&mut self, text: &[u8], bad: BadLine) {
-        if matches!(
-            bad.fault,
-            LineFault::Version(_) | LineFault::UnknownAction(_) | LineFault::Schema(_)
-        ) {
+        if matches!(bad.fault, LineFault::Version(_) | LineFault::UnknownAction(_) | LineFault::Schema(_)) {
             // The line is sound, so its seq is not missing.
             if let Some((seq, _)) = entry::legible(text).filter(|(seq, _)| *seq > self.last) {
                 self.count_missing(seq);

@@ -50,12 +50,7 @@ impl Adjudication {
     #[must_use]
     pub fn new(segment: SegmentId, from: u64, dead: &[u8]) -> Self {
         let to = from + dead.len() as u64;
-        Self {
-            segment: segment.file_name(),
-            from,
-            to,
-            sha256: sha256_hex(dead),
-        }
+        Self { segment: segment.file_name(), from, to, sha256: sha256_hex(dead) }
     }
 
     #[must_use]
@@ -85,10 +80,7 @@ impl Adjudication {
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What the adjudications in `bytes` declare dead, in order. `bytes` begin at offset `base` of the segment.
@@ -116,11 +108,7 @@ pub fn read_tail(file: &dyn DiskFile, path: &Path, len: u64, segment: SegmentId)
             usize::try_from(len - from).map_err(|_too_large| Error::corrupt(path, 0, "too large to read"))?;
         let mut bytes = vec![0; size];
         read_exact_at(file, &mut bytes, from).map_err(Error::io("read", path))?;
-        let start = if from == 0 {
-            Start::Behind(before(segment))
-        } else {
-            Start::Anywhere
-        };
+        let start = if from == 0 { Start::Behind(before(segment)) } else { Start::Anywhere };
         if let Some(tail) = examine(&bytes, from, start) {
             return Ok(tail);
         }
@@ -138,11 +126,7 @@ pub(crate) fn tail_of(bytes: &[u8], base: u64, before: Seq) -> Tail {
     let mut window = 64 * 1024;
     loop {
         let from = bytes.len().saturating_sub(window);
-        let start = if from == 0 {
-            Start::Behind(before)
-        } else {
-            Start::Anywhere
-        };
+        let start = if from == 0 { Start::Behind(before) } else { Start::Anywhere };
         if let Some(tail) = examine(&bytes[from..], base + from as u64, start) {
             return tail;
         }
@@ -209,10 +193,7 @@ fn examine(window: &[u8], base: u64, start: Start) -> Option<Tail> {
         skip = memchr::memchr(b'\n', window)?;
     }
     for line in lines(&window[skip..]) {
-        scan.meet(&RawLine {
-            start: line.start + skip,
-            ..line
-        });
+        scan.meet(&RawLine { start: line.start + skip, ..line });
     }
     if !scan.conclusive {
         return None;
@@ -227,10 +208,7 @@ fn examine(window: &[u8], base: u64, start: Start) -> Option<Tail> {
             shows: highest_seq(dead, scan.last_seq.unwrap_or_default()),
         }
     });
-    let last = scan
-        .last_end
-        .zip(scan.last_seq)
-        .map(|(end, seq)| (seq, base + end as u64));
+    let last = scan.last_end.zip(scan.last_seq).map(|(end, seq)| (seq, base + end as u64));
     Some(Tail { last, torn })
 }
 
@@ -248,10 +226,7 @@ struct Scan {
 impl Scan {
     fn meet(&mut self, line: &RawLine<'_>) {
         if !line.closed {
-            self.suspect.get_or_insert(Suspect {
-                from: line.start,
-                mutation: None,
-            });
+            self.suspect.get_or_insert(Suspect { from: line.start, mutation: None });
             return;
         }
         match entry::decode(line.text) {
@@ -267,10 +242,7 @@ impl Scan {
             }
             Err(fault) if is_ours(line.text, &fault, self.last_seq) => {
                 let mutation = legible_mutation(line.text);
-                self.suspect.get_or_insert(Suspect {
-                    from: line.start,
-                    mutation,
-                });
+                self.suspect.get_or_insert(Suspect { from: line.start, mutation });
             }
             // A stranger's line is left where it is, and counted by whoever reads.
             Err(_) => {}
@@ -298,16 +270,8 @@ impl Scan {
             _ => {
                 let head = self.suspect.filter(|s| s.mutation.is_none_or(|m| m == last));
                 match head {
-                    Some(suspect) if !adjudicates => Unfinished {
-                        from: suspect.from,
-                        last,
-                        next: None,
-                    },
-                    _ => Unfinished {
-                        from: line.start,
-                        last,
-                        next: Some(seq.next()),
-                    },
+                    Some(suspect) if !adjudicates => Unfinished { from: suspect.from, last, next: None },
+                    _ => Unfinished { from: line.start, last, next: Some(seq.next()) },
                 }
             }
         };
@@ -340,9 +304,7 @@ fn legible_mutation(line: &[u8]) -> Option<u64> {
 /// The highest seq that a torn range shows. A range holds fewer records than bytes, so a number beyond that is damage.
 fn highest_seq(dead: &[u8], last: Seq) -> Option<Seq> {
     let bound = last.0.saturating_add(dead.len() as u64);
-    let shown = lines(dead)
-        .filter_map(|line| entry::legible(line.text))
-        .map(|(seq, _)| seq);
+    let shown = lines(dead).filter_map(|line| entry::legible(line.text)).map(|(seq, _)| seq);
     shown.filter(|seq| seq.0 <= bound).max()
 }
 
@@ -350,9 +312,5 @@ fn highest_seq(dead: &[u8], last: Seq) -> Option<Seq> {
 pub(crate) fn failed_append(bytes: &[u8], base: u64, last: Seq) -> Option<TornRange> {
     let first = bytes.iter().position(|&byte| byte != b'\n')?;
     let shows = highest_seq(&bytes[first..], last);
-    Some(TornRange {
-        from: base + first as u64,
-        to: base + bytes.len() as u64,
-        shows,
-    })
+    Some(TornRange { from: base + first as u64, to: base + bytes.len() as u64, shows })
 }

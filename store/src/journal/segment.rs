@@ -23,11 +23,7 @@ pub struct JournalEnd {
 
 impl JournalEnd {
     /// The end of a journal in which nothing was ever written.
-    pub const EMPTY: Self = Self {
-        seq: Seq(0),
-        segment: SegmentId(Seq(1)),
-        offset: 0,
-    };
+    pub const EMPTY: Self = Self { seq: Seq(0), segment: SegmentId(Seq(1)), offset: 0 };
 }
 
 /// Where one record's line stands, without its newlines.
@@ -51,11 +47,9 @@ impl JournalDir {
     /// Creates the directory and those in it.
     pub fn create(&self, disk: &dyn Disk) -> Result<()> {
         for dir in [self.0.clone(), self.archive(), self.checkpoints(), self.readers()] {
-            disk.create_dir(&dir)
-                .map_err(Error::io("create the directory", &dir))?;
+            disk.create_dir(&dir).map_err(Error::io("create the directory", &dir))?;
         }
-        disk.sync_dir(&self.0)
-            .map_err(Error::io("sync the directory", &self.0))
+        disk.sync_dir(&self.0).map_err(Error::io("sync the directory", &self.0))
     }
 
     #[must_use]
@@ -105,11 +99,7 @@ pub struct SegmentFile {
 impl SegmentFile {
     #[must_use]
     pub fn path(&self, dir: &JournalDir) -> PathBuf {
-        let parent = if self.archived {
-            dir.archive()
-        } else {
-            dir.path().to_path_buf()
-        };
+        let parent = if self.archived { dir.archive() } else { dir.path().to_path_buf() };
         parent.join(match self.form {
             SegmentForm::Plain => self.id.file_name(),
             SegmentForm::Sealed => self.id.sealed_name(),
@@ -167,9 +157,7 @@ impl Segments {
     /// The segment that follows `id`.
     #[must_use]
     pub fn after(&self, id: SegmentId) -> Option<SegmentFile> {
-        self.files
-            .get(self.files.partition_point(|file| file.id <= id))
-            .copied()
+        self.files.get(self.files.partition_point(|file| file.id <= id)).copied()
     }
 }
 
@@ -212,21 +200,9 @@ mod tests {
     fn the_plain_form_and_the_living_place_are_preferred() {
         let id = SegmentId(Seq(1));
         let mut files = [
-            SegmentFile {
-                id,
-                archived: true,
-                form: SegmentForm::Plain,
-            },
-            SegmentFile {
-                id,
-                archived: false,
-                form: SegmentForm::Sealed,
-            },
-            SegmentFile {
-                id,
-                archived: false,
-                form: SegmentForm::Plain,
-            },
+            SegmentFile { id, archived: true, form: SegmentForm::Plain },
+            SegmentFile { id, archived: false, form: SegmentForm::Sealed },
+            SegmentFile { id, archived: false, form: SegmentForm::Plain },
         ];
         files.sort_unstable();
         assert!(!files[0].archived);
@@ -236,15 +212,9 @@ mod tests {
 
     #[test]
     fn a_seq_is_found_by_names_alone() {
-        let file = |first| SegmentFile {
-            id: SegmentId(Seq(first)),
-            archived: false,
-            form: SegmentForm::Plain,
-        };
-        let segments = Segments {
-            files: vec![file(5), file(10), file(20)],
-            spare: Vec::new(),
-        };
+        let file =
+            |first| SegmentFile { id: SegmentId(Seq(first)), archived: false, form: SegmentForm::Plain };
+        let segments = Segments { files: vec![file(5), file(10), file(20)], spare: Vec::new() };
         let found = |seq| segments.locate(Seq(seq));
         assert_eq!(
             [found(4), found(5), found(9), found(10), found(99)],

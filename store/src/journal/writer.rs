@@ -39,10 +39,7 @@ pub struct WriterOptions {
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self {
-            roll_at: ROLL_AT,
-            fsync: Fsync::default(),
-        }
+        Self { roll_at: ROLL_AT, fsync: Fsync::default() }
     }
 }
 
@@ -135,9 +132,7 @@ impl JournalWriter {
     /// Whether the active segment has reached its length: the next group begins a new one.
     #[must_use]
     pub fn wants_roll(&self) -> bool {
-        self.active
-            .as_ref()
-            .is_some_and(|active| active.len >= self.options.roll_at)
+        self.active.as_ref().is_some_and(|active| active.len >= self.options.roll_at)
     }
 
     /// Begins a group. A full segment is left for a new one first.
@@ -176,19 +171,8 @@ impl JournalWriter {
     /// Replaces `HEAD.json`. It is a cache: a failure is counted and hurts nobody.
     pub fn write_head(&mut self) {
         let active = self.active.as_ref().map_or(self.end.segment, |active| active.id);
-        let offset = if active == self.end.segment {
-            self.end.offset
-        } else {
-            0
-        };
-        let head = Head::new(
-            self.next_seq,
-            &JournalEnd {
-                segment: active,
-                offset,
-                ..self.end
-            },
-        );
+        let offset = if active == self.end.segment { self.end.offset } else { 0 };
+        let head = Head::new(self.next_seq, &JournalEnd { segment: active, offset, ..self.end });
         if head.write(&*self.disk, &self.dir).is_err() {
             self.head_failures += 1;
         }
@@ -206,10 +190,8 @@ impl JournalWriter {
     }
 
     fn poison(&self) -> Error {
-        let path = self
-            .active
-            .as_ref()
-            .map_or_else(|| self.dir.path().to_path_buf(), |a| self.dir.plain(a.id));
+        let path =
+            self.active.as_ref().map_or_else(|| self.dir.path().to_path_buf(), |a| self.dir.plain(a.id));
         Error::Poisoned { path }
     }
 
@@ -221,19 +203,10 @@ impl JournalWriter {
         self.next_seq = last.id.0;
         if last.form == SegmentForm::Plain && !last.archived {
             let path = self.dir.plain(last.id);
-            let file = self
-                .disk
-                .open_append(&path)
-                .map_err(Error::io("open for appending", &path))?;
+            let file = self.disk.open_append(&path).map_err(Error::io("open for appending", &path))?;
             let len = file.len().map_err(Error::io("look at", &path))?;
             // What another process left unsynced is made durable by our first sync.
-            self.active = Some(Active {
-                id: last.id,
-                file,
-                len,
-                unsynced: true,
-                failed: false,
-            });
+            self.active = Some(Active { id: last.id, file, len, unsynced: true, failed: false });
             let tail = self.examine_active()?;
             self.adopt(last.id, tail);
         } else {
@@ -245,11 +218,7 @@ impl JournalWriter {
         while self.end == JournalEnd::EMPTY {
             let Some(file) = older.next() else { break };
             if let Some((seq, offset)) = self.tail_of_closed(*file)?.last {
-                self.end = JournalEnd {
-                    seq,
-                    segment: file.id,
-                    offset,
-                };
+                self.end = JournalEnd { seq, segment: file.id, offset };
                 self.next_seq = self.next_seq.max(seq.next());
             }
         }
@@ -257,10 +226,8 @@ impl JournalWriter {
     }
 
     fn examine_active(&self) -> Result<Tail> {
-        let active = self
-            .active
-            .as_ref()
-            .expect("an active segment, because it was just opened or appended to");
+        let active =
+            self.active.as_ref().expect("an active segment, because it was just opened or appended to");
         recovery::read_tail(&*active.file, &self.dir.plain(active.id), active.len, active.id)
     }
 
@@ -314,23 +281,12 @@ impl JournalWriter {
         self.sync()?;
         let id = SegmentId(self.next_seq);
         let path = self.dir.plain(id);
-        let file = self
-            .disk
-            .create_append(&path)
-            .map_err(Error::io("create", &path))?;
+        let file = self.disk.create_append(&path).map_err(Error::io("create", &path))?;
         if self.options.fsync == Fsync::Mutation && self.disk.sync_dir(self.dir.path()).is_err() {
             self.poisoned = true;
-            return Err(Error::Poisoned {
-                path: self.dir.path().to_path_buf(),
-            });
+            return Err(Error::Poisoned { path: self.dir.path().to_path_buf() });
         }
-        self.active = Some(Active {
-            id,
-            file,
-            len: 0,
-            unsynced: false,
-            failed: false,
-        });
+        self.active = Some(Active { id, file, len: 0, unsynced: false, failed: false });
         self.stamped = Stamped::default();
         self.write_head();
         Ok(())
@@ -352,14 +308,7 @@ impl<'w> Group<'w> {
     fn new(journal: &'w mut JournalWriter, now: UnixMillis) -> Result<Self> {
         let stamped = journal.stamped_at_end();
         let next_seq = journal.next_seq;
-        let mut group = Self {
-            journal,
-            now,
-            bytes: Vec::new(),
-            next_seq,
-            mutations: 0,
-            stamped,
-        };
+        let mut group = Self { journal, now, bytes: Vec::new(), next_seq, mutations: 0, stamped };
         if let Some(torn) = group.journal.torn {
             let id = group.journal.active_id();
             let path = group.journal.dir.plain(id);
@@ -410,22 +359,13 @@ impl<'w> Group<'w> {
     /// On error nothing of the group counts: what a part of the write left on disk is declared dead by the next
     /// append.
     pub fn append(self) -> Result<JournalEnd> {
-        let Self {
-            journal,
-            bytes,
-            next_seq,
-            stamped,
-            ..
-        } = self;
+        let Self { journal, bytes, next_seq, stamped, .. } = self;
         if bytes.is_empty() {
             return Ok(journal.end);
         }
         let last = Seq(next_seq.0 - 1);
         let path = journal.dir.plain(journal.active_id());
-        let active = journal
-            .active
-            .as_mut()
-            .expect("an active segment, because `begin` made sure of one");
+        let active = journal.active.as_mut().expect("an active segment, because `begin` made sure of one");
         active.unsynced = true;
         if let Err(error) = active.file.append(&bytes) {
             active.failed = true;
@@ -437,11 +377,7 @@ impl<'w> Group<'w> {
         journal.next_seq = next_seq;
         journal.stamped = stamped;
         if active.len == before + bytes.len() as u64 {
-            journal.end = JournalEnd {
-                seq: last,
-                segment: id,
-                offset: active.len,
-            };
+            journal.end = JournalEnd { seq: last, segment: id, offset: active.len };
         } else {
             // A stranger wrote too: where our last line ended up has to be looked for.
             let tail = journal.examine_active()?;
@@ -452,22 +388,8 @@ impl<'w> Group<'w> {
 
     /// Appends, and makes durable by policy.
     pub fn commit(self) -> Result<JournalEnd> {
-        let Self {
-            journal,
-            now,
-            bytes,
-            next_seq,
-            mutations,
-            stamped,
-        } = self;
-        let group = Group {
-            journal: &mut *journal,
-            now,
-            bytes,
-            next_seq,
-            mutations,
-            stamped,
-        };
+        let Self { journal, now, bytes, next_seq, mutations, stamped } = self;
+        let group = Group { journal: &mut *journal, now, bytes, next_seq, mutations, stamped };
         let end = group.append()?;
         journal.sync()?;
         Ok(end)
@@ -494,10 +416,7 @@ impl<'w> Group<'w> {
                 (self.next_seq, self.stamped) = (first, before);
                 return Err(Error::refused(too_long.to_string()));
             }
-            self.stamped = Stamped {
-                origin: true,
-                writer: true,
-            };
+            self.stamped = Stamped { origin: true, writer: true };
             self.next_seq = self.next_seq.next();
         }
         Ok(first..=Seq(self.next_seq.0 - 1))
@@ -512,9 +431,6 @@ impl JournalWriter {
     /// The origin stands once per segment; the writer too, and anew after each opening.
     fn stamped_at_end(&self) -> Stamped {
         let begun = self.end.segment == self.active_id() && self.end.offset > 0;
-        Stamped {
-            origin: begun,
-            writer: begun && self.stamped.writer,
-        }
+        Stamped { origin: begun, writer: begun && self.stamped.writer }
     }
 }
