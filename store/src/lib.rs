@@ -9,6 +9,7 @@ mod error;
 pub mod ids;
 pub mod path;
 
+pub mod content;
 pub mod disk;
 pub mod journal;
 pub mod content;

@@ -1,0 +1,290 @@
+//! Follows a version back to its keyframe in a hot pack, and folds the splices on the way.
+//!
+//! Invariants:
+//!   * Every record is proved by its checksum before it is believed.
+//!   * Each step goes back in the pack and one hop down, so a walk ends.
+
+use std::borrow::Cow;
+
+use crate::Result;
+use crate::ids::Address;
+
+use super::codec;
+use super::large;
+use super::packs::OpenPack;
+use super::record::{HEADER_LEN, Header, Kind, STORED_MAX, is_sound};
+use super::splice::{Pieces, Splice};
+
+/// A version, not yet put together: where each byte of the wanted range comes from, and what it comes from.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) raw_len: u64,
+    pub(super) wanted: Wanted,
+    pub(super) pieces: Pieces,
+    pub(super) whole: Whole,
+    pub(super) chain: Chain,
+}
+
+/// What a chain of splices rests on.
+#[derive(Debug)]
+pub(super) enum Whole {
+    Text(Vec<u8>),
+    Chunks { list: Vec<Address>, raw_len: u64 },
+}
+
+/// How a version hangs on its keyframe.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chain {
+    pub(super) hops: u8,
+    pub(super) chain_bytes: u32,
+    pub(super) keyframe: Address,
+    pub(super) keyframe_header: Header,
+}
+
+/// A range of a content; the end is clipped to the content's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) offset: u64,
+    pub(super) len: usize,
+}
+
+impl Wanted {
+    pub(super) const ALL: Self = Self {
+        offset: 0,
+        len: usize::MAX,
+    };
+    /// Only the facts about the version.
+    pub(super) const NOTHING: Self = Self { offset: 0, len: 0 };
+
+    pub(super) fn clipped(self, raw_len: u64) -> Self {
+        let left = raw_len.saturating_sub(self.offset);
+        Self {
+            offset: self.offset,
+            len: usize::try_from(left).map_or(self.len, |left| left.min(self.len)),
+        }
+    }
+}
+
+pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Resolved> {
+    let mut window = Window {
+        pack,
+        start: 0,
+        bytes: Vec::new(),
+    };
+    let version = window.header(at)?;
+    let wanted = wanted.clipped(version.header.raw_len);
+    let start = in_memory(pack, at, wanted.offset)?;
+    let mut pieces = Pieces::of(start, wanted.len);
+    let mut place = at;
+    let mut found = version;
+    while found.header.kind.is_splice() {
+        let payload = window.payload(&found, place)?;
+        let payload =
+            unpacked_splice(found.header.kind, payload).map_err(|what| pack.corrupt(place.offset, what))?;
+        let raw_len = in_memory(pack, place, found.header.raw_len)?;
+        let splice = Splice::parse(&payload, raw_len).map_err(|what| pack.corrupt(place.offset, what))?;
+        pieces.fold(&splice);
+        let (base_len, base) = (splice.base_len() as u64, found.header.base(place));
+        let hops_below = found.header.hops - 1;
+        found = window.header(base)?;
+        if found.header.raw_len != base_len || found.header.depth() != hops_below {
+            return Err(pack.corrupt(place.offset, "its base is not the one it was made for"));
+        }
+        place = base;
+    }
+    let chain = Chain {
+        hops: version.header.depth(),
+        chain_bytes: version.header.chain_bytes,
+        keyframe: place,
+        keyframe_header: found.header,
+    };
+    let is_needed = wanted.len > 0 || version.header.kind.is_splice();
+    let whole = whole(&mut window, &found, place, is_needed)?;
+    Ok(Resolved {
+        raw_len: version.header.raw_len,
+        wanted,
+        pieces,
+        whole,
+        chain,
+    })
+}
+
+fn in_memory(pack: &OpenPack, at: Address, length: u64) -> Result<usize> {
+    usize::try_from(length).map_err(|_too_long| pack.corrupt(at.offset, "it is longer than memory can be"))
+}
+
+/// The splice itself; its compressed form says its length, which is bounded here.
+pub(super) fn unpacked_splice(kind: Kind, payload: Cow<'_, [u8]>) -> Result<Cow<'_, [u8]>, &'static str> {
+    if kind != Kind::PackedSplice {
+        return Ok(payload);
+    }
+    let len = zstd::zstd_safe::get_frame_content_size(&payload).ok().flatten();
+    match len.and_then(|len| usize::try_from(len).ok()) {
+        Some(len) if len <= STORED_MAX => Ok(Cow::Owned(codec::decompress(&payload, len)?)),
+        _ => Err("its splice does not say its length"),
+    }
+}
+
+/// Without need, only proves the record.
+fn whole(window: &mut Window<'_>, found: &Found, at: Address, is_needed: bool) -> Result<Whole> {
+    let pack = window.pack;
+    let header = &found.header;
+    let raw_len = header.raw_len;
+    if header.kind == Kind::Chunk {
+        return Ok(Whole::Chunks {
+            list: vec![at],
+            raw_len,
+        });
+    }
+    let payload = window.payload(found, at)?;
+    if header.kind == Kind::ChunkList {
+        let list = large::parse_list(&payload)
+            .into_iter()
+            .map(|part| part.address)
+            .collect();
+        return Ok(Whole::Chunks { list, raw_len });
+    }
+    if !is_needed {
+        return Ok(Whole::Text(Vec::new()));
+    }
+    let len = in_memory(pack, at, raw_len)?;
+    let text = match header.kind {
+        Kind::Raw => Ok(payload.into_owned()),
+        Kind::Keyframe => codec::decompress(&payload, len),
+        Kind::Prefixed => {
+            let payload = payload.into_owned();
+            let first = header.base(at);
+            let found = window.header(first)?;
+            if !matches!(found.header.kind, Kind::Keyframe | Kind::Raw) {
+                return Err(pack.corrupt(first.offset, "it is not the first keyframe of a group"));
+            }
+            let Whole::Text(prefix) = whole(window, &found, first, true)? else {
+                return Err(pack.corrupt(first.offset, "it is not the first keyframe of a group"));
+            };
+            codec::decompress_after(&prefix, &payload, len)
+        }
+        Kind::Splice | Kind::PackedSplice | Kind::ChunkList | Kind::Chunk => {
+            return Err(pack.corrupt(at.offset, "it is no keyframe"));
+        }
+    };
+    text.map(Whole::Text)
+        .map_err(|what| pack.corrupt(at.offset, what))
+}
+
+/// A header, and its bytes for the checksum.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    header: Header,
+    bytes: [u8; HEADER_LEN],
+}
+
+/// What was read last, so that records that stand close together cost one read.
+struct Window<'p> {
+    pack: &'p OpenPack,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// A walk goes backwards, so most of what is read at once lies before the record.
+    const BEFORE: u64 = 3584;
+    const AFTER: usize = 512;
+
+    fn header(&mut self, at: Address) -> Result<Found> {
+        if self.slice(at.offset, HEADER_LEN).is_none() {
+            self.start = at.offset.saturating_sub(Self::BEFORE);
+            let before = usize::try_from(at.offset - self.start).unwrap_or_default();
+            self.bytes.resize(before + Self::AFTER, 0);
+            let read = self.pack.read_up_to(&mut self.bytes, self.start)?;
+            self.bytes.truncate(read);
+        }
+        let Some(slice) = self.slice(at.offset, HEADER_LEN) else {
+            return Err(self.pack.corrupt(at.offset, "the pack ends before it"));
+        };
+        let mut bytes = [0; HEADER_LEN];
+        bytes.copy_from_slice(slice);
+        let header = Header::parse(&bytes, at).map_err(|what| self.pack.corrupt(at.offset, what))?;
+        Ok(Found { header, bytes })
+    }
+
+    /// The payload of a record whose header was read; proved.
+    fn payload(&self, found: &Found, at: Address) -> Result<Cow<'_, [u8]>> {
+        let len = found.header.stored_len as usize;
+        let start = at.offset + HEADER_LEN as u64;
+        let payload = match self.slice(start, len) {
+            Some(payload) => Cow::Borrowed(payload),
+            None => {
+                let mut payload = vec![0; len];
+                self.pack.read_whole(&mut payload, start)?;
+                Cow::Owned(payload)
+            }
+        };
+        if !is_sound(&found.bytes, at, &payload[..found.header.covered_len()]) {
+            return Err(self
+                .pack
+                .corrupt(at.offset, "the checksum of the record is wrong"));
+        }
+        Ok(payload)
+    }
+
+    fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(from..from.checked_add(len)?)
+    }
+}
+
+/// Reads a range of one chunk: the header and the table of frames, then the frames it touches.
+pub(super) fn read_chunk(
+    pack: &OpenPack,
+    at: Address,
+    expected_len: usize,
+    wanted: std::ops::Range<usize>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let corrupt = |what: &str| pack.corrupt(at.offset, what);
+    let mut head = [0; HEADER_LEN + large::FRAME_TABLE_MAX];
+    let read = pack.read_up_to(&mut head, at.offset)?;
+    let Some((bytes, rest)) = head[..read].split_first_chunk::<HEADER_LEN>() else {
+        return Err(corrupt("the pack ends before it"));
+    };
+    let header = Header::parse(bytes, at).map_err(corrupt)?;
+    if header.kind != Kind::Chunk || header.raw_len != expected_len as u64 {
+        return Err(corrupt("it is not the chunk that was listed"));
+    }
+    let table = rest
+        .get(..header.covered_len())
+        .ok_or_else(|| corrupt("the pack ends within it"))?;
+    if !is_sound(bytes, at, table) {
+        return Err(corrupt("the checksum of the record is wrong"));
+    }
+    let frames = large::frames(table, expected_len, header.stored_len as usize).map_err(corrupt)?;
+    let touched = wanted.start / large::FRAME_LEN..wanted.end.div_ceil(large::FRAME_LEN);
+    let frames = frames
+        .get(touched.clone())
+        .ok_or_else(|| corrupt("it is shorter than was listed"))?;
+    let (Some(first), Some(last)) = (frames.first(), frames.last()) else {
+        return Ok(());
+    };
+    let mut stored = vec![0; last.at + last.stored_len - first.at];
+    pack.read_whole(&mut stored, at.offset + (HEADER_LEN + first.at) as u64)?;
+    let mut raw_at = touched.start * large::FRAME_LEN;
+    let mut text = Vec::new();
+    for frame in frames {
+        let from = frame.at - first.at;
+        let frame_bytes = &stored[from..from + frame.stored_len];
+        let raw_end = raw_at + frame.raw_len;
+        if wanted.start <= raw_at && raw_end <= wanted.end {
+            frame.decode_onto(frame_bytes, out).map_err(corrupt)?;
+        } else {
+            text.clear();
+            frame.decode_onto(frame_bytes, &mut text).map_err(corrupt)?;
+            let (from, to) = (
+                wanted.start.max(raw_at) - raw_at,
+                wanted.end.min(raw_end) - raw_at,
+            );
+            out.extend_from_slice(&text[from..to]);
+        }
+        raw_at = raw_end;
+    }
+    Ok(())
+}

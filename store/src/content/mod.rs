@@ -1,0 +1,32 @@
+//! Contents: every version of every file, in append-only packs.
+//!
+//! Invariants:
+//!   * An address is eternal: it names where a record was first written, whatever form its pack has by then.
+//!   * Nothing that was written is ever changed; what was torn stays as garbage that nothing refers to.
+//!   * What is read was proved by a checksum, or is an error that names the place.
+
+mod codec;
+mod differ;
+mod splice;
+mod varint;
+
+mod large;
+mod record;
+
+mod encode;
+mod pack;
+
+mod chain;
+mod packs;
+mod read;
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use encode::{Base, Encoded, encode};
+pub use large::CHUNK_LEN;
+pub use pack::{ContentWriter, ROLL_AT, Stored};
+pub use read::{ContentReader, ContentStream};
+pub use record::Kind;

@@ -1,0 +1,330 @@
+//! Contents written and read back through whole packs, sound and damaged.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::memory::MemoryDisk;
+use super::*;
+use crate::Error;
+use crate::disk::Disk;
+use crate::ids::{Address, ContentHash, PackId};
+
+const DIR: &str = "/packs";
+
+/// A store of contents on a disk in memory.
+struct Bench {
+    disk: Arc<MemoryDisk>,
+    writer: ContentWriter,
+    reader: ContentReader,
+    /// Every content that was kept, and where.
+    kept: Vec<(Address, Vec<u8>)>,
+    kinds: Vec<Kind>,
+}
+
+impl Bench {
+    fn new(roll_at: u64) -> Self {
+        let disk = Arc::new(MemoryDisk::default());
+        let writer =
+            ContentWriter::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR), roll_at).unwrap();
+        let reader = ContentReader::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR));
+        Self {
+            disk,
+            writer,
+            reader,
+            kept: Vec::new(),
+            kinds: Vec::new(),
+        }
+    }
+
+    /// As the store does it: on the version before, if that is in the active pack.
+    fn keep(&mut self, content: &[u8], previous: Option<Address>) -> Address {
+        let base = previous
+            .filter(|address| address.pack == self.writer.active())
+            .map(|address| self.reader.base_for(address).unwrap());
+        let encoded = encode(content, base.as_ref());
+        assert_eq!(encoded.hash(), ContentHash::of(content));
+        let address = self.writer.append(&encoded).unwrap();
+        self.kept.push((address, content.to_vec()));
+        self.kinds.push(encoded.kind());
+        self.writer.roll_if_full().unwrap();
+        address
+    }
+
+    fn pack_path(id: u32) -> PathBuf {
+        Path::new(DIR).join(PackId(id).hot_name())
+    }
+
+    /// A reader that has not seen the disk before.
+    fn fresh_reader(disk: &Arc<MemoryDisk>) -> ContentReader {
+        ContentReader::open(Arc::clone(disk) as Arc<dyn Disk>, Path::new(DIR))
+    }
+
+    fn check(&self) {
+        for (address, content) in &self.kept {
+            assert_eq!(self.reader.read(*address).unwrap(), *content, "{address}");
+            assert_eq!(self.reader.len(*address).unwrap(), content.len() as u64);
+        }
+    }
+}
+
+/// Text that does not repeat itself.
+fn source(lines: usize) -> Vec<u8> {
+    let line = |n: usize| {
+        format!(
+            "let value_{n} = compute({}, \"{:x}\");\n",
+            n * 7919 % 1013,
+            n * 0x9e37_79b9
+        )
+    };
+    (0..lines).flat_map(|n| line(n).into_bytes()).collect()
+}
+
+fn noise(len: usize) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&len.to_le_bytes());
+    let mut out = vec![0; len];
+    hasher.finalize_xof().fill(&mut out);
+    out
+}
+
+/// Version after version of one file, a few bytes changed in each.
+fn edited(mut text: Vec<u8>, version: usize) -> Vec<u8> {
+    let at = version * 7919 % text.len();
+    text.splice(at..(at + 3).min(text.len()), format!("<{version}>").into_bytes());
+    text
+}
+
+#[test]
+fn contents_of_every_kind_read_back() {
+    let mut bench = Bench::new(ROLL_AT);
+    bench.keep(b"", None);
+    bench.keep(b"x", None);
+    bench.keep(&noise(5_000), None);
+    let mut text = source(2_000);
+    let mut last = bench.keep(&text, None);
+    for version in 0..150 {
+        text = edited(text, version);
+        last = bench.keep(&text, Some(last));
+    }
+    text.extend_from_slice(&source(200));
+    bench.keep(&text, Some(last));
+    bench.check();
+    for kind in [
+        Kind::Raw,
+        Kind::Keyframe,
+        Kind::Prefixed,
+        Kind::Splice,
+        Kind::PackedSplice,
+    ] {
+        assert!(bench.kinds.contains(&kind), "no {kind:?} was written");
+    }
+}
+
+#[test]
+fn a_keyframe_comes_at_least_every_64_versions() {
+    let mut bench = Bench::new(ROLL_AT);
+    let mut text = source(3_000);
+    let mut last = bench.keep(&text, None);
+    for version in 1..=130 {
+        text = edited(text, version);
+        last = bench.keep(&text, Some(last));
+    }
+    let keyframes: Vec<_> = (0..bench.kinds.len())
+        .filter(|&index| !matches!(bench.kinds[index], Kind::Splice | Kind::PackedSplice))
+        .collect();
+    assert_eq!(keyframes, [0, 64, 128]);
+}
+
+#[test]
+fn a_chain_takes_at_most_half_of_its_text() {
+    let mut bench = Bench::new(ROLL_AT);
+    let mut text = noise(4_000);
+    let mut last = bench.keep(&text, None);
+    for version in 1..20 {
+        text.splice(version * 100..version * 100 + 300, noise(300 + version));
+        last = bench.keep(&text, Some(last));
+    }
+    bench.check();
+    let splices = bench.kinds.iter().filter(|kind| kind.is_splice()).count();
+    assert!(bench.kinds.len() - splices >= 3, "{:?}", bench.kinds);
+}
+
+#[test]
+fn a_base_in_another_pack_is_refused() {
+    let mut bench = Bench::new(1);
+    let first = bench.keep(&source(100), None);
+    assert_eq!(bench.writer.active(), PackId(2));
+    let base = bench.reader.base_for(first).unwrap();
+    let encoded = encode(&edited(source(100), 1), Some(&base));
+    assert!(matches!(
+        bench.writer.append(&encoded),
+        Err(Error::Refused { .. })
+    ));
+}
+
+#[test]
+fn opening_again_goes_on_in_the_same_pack_until_it_is_full() {
+    let mut bench = Bench::new(100_000);
+    let address = bench.keep(&source(50), None);
+    let open = |roll_at| {
+        ContentWriter::open(Arc::clone(&bench.disk) as Arc<dyn Disk>, Path::new(DIR), roll_at).unwrap()
+    };
+    let mut again = open(100_000);
+    assert_eq!(again.active(), PackId(1));
+    let base = bench.reader.base_for(address).unwrap();
+    let second = again
+        .append(&encode(&edited(source(50), 1), Some(&base)))
+        .unwrap();
+    assert_eq!(bench.reader.read(second).unwrap(), edited(source(50), 1));
+    assert_eq!(open(10).active(), PackId(2));
+}
+
+#[test]
+fn a_pack_whose_beginning_was_torn_is_left_alone() {
+    let bench = Bench::new(ROLL_AT);
+    bench.disk.put(&Bench::pack_path(2), vec![0; 7]);
+    let again =
+        ContentWriter::open(Arc::clone(&bench.disk) as Arc<dyn Disk>, Path::new(DIR), ROLL_AT).unwrap();
+    assert_eq!(again.active(), PackId(3));
+}
+
+#[test]
+fn an_append_that_was_torn_leaves_the_next_one_sound() {
+    let mut bench = Bench::new(ROLL_AT);
+    let first = bench.keep(&source(20), None);
+    bench.disk.tear_next_append(&Bench::pack_path(1), 11);
+    assert!(bench.writer.append(&encode(b"lost", None)).is_err());
+    bench.keep(&edited(source(20), 1), Some(first));
+    bench.check();
+}
+
+#[test]
+fn a_failed_sync_poisons_the_writer() {
+    let mut bench = Bench::new(ROLL_AT);
+    bench.keep(b"confirmed", None);
+    bench.disk.fail_syncs(&Bench::pack_path(1));
+    assert!(matches!(bench.writer.sync(), Err(Error::Poisoned { .. })));
+    assert!(matches!(
+        bench.writer.append(&encode(b"more", None)),
+        Err(Error::Poisoned { .. })
+    ));
+    assert!(matches!(bench.writer.roll_if_full(), Err(Error::Poisoned { .. })));
+}
+
+/// A small pack with a chain, a prefixed keyframe and raw contents, as bytes.
+fn small_pack() -> Bench {
+    let mut bench = Bench::new(ROLL_AT);
+    bench.keep(b"raw", None);
+    let mut text = source(12);
+    let mut last = bench.keep(&text, None);
+    for version in 0..3 {
+        text = edited(text, version);
+        last = bench.keep(&text, Some(last));
+    }
+    text.extend_from_slice(&source(30)[500..1_200]);
+    last = bench.keep(&text, Some(last));
+    bench.keep(&edited(text, 9), Some(last));
+    bench
+}
+
+/// Every kept content is what it was, or an error.
+fn never_wrong(disk: &Arc<MemoryDisk>, kept: &[(Address, Vec<u8>)], what: &str) -> usize {
+    let reader = Bench::fresh_reader(disk);
+    let mut errors = 0;
+    for (address, content) in kept {
+        match reader.read(*address) {
+            Ok(read) => assert!(read == *content, "{what}: a wrong answer for {address}"),
+            Err(Error::Corrupt { .. }) => errors += 1,
+            Err(other) => panic!("{what}: {other}"),
+        }
+    }
+    errors
+}
+
+#[test]
+fn a_flipped_bit_is_never_a_wrong_answer() {
+    let bench = small_pack();
+    let path = Bench::pack_path(1);
+    let bytes = bench.disk.bytes(&path);
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        bench.disk.put(&path, flipped);
+        assert!(
+            never_wrong(&bench.disk, &bench.kept, &format!("bit {bit}")) > 0,
+            "bit {bit} went unnoticed"
+        );
+    }
+}
+
+#[test]
+fn a_pack_cut_anywhere_is_never_a_wrong_answer() {
+    let bench = small_pack();
+    let path = Bench::pack_path(1);
+    let bytes = bench.disk.bytes(&path);
+    for len in 0..bytes.len() {
+        bench.disk.put(&path, bytes[..len].to_vec());
+        assert!(never_wrong(&bench.disk, &bench.kept, &format!("cut at {len}")) > 0);
+    }
+}
+
+#[test]
+fn a_record_at_another_address_is_no_record() {
+    let bench = small_pack();
+    let bytes = bench.disk.bytes(&Bench::pack_path(1));
+    let mut moved = bytes[..20].to_vec();
+    moved.extend_from_slice(&[0; 8]);
+    moved.extend_from_slice(&bytes[20..]);
+    bench.disk.put(&Bench::pack_path(1), moved);
+    let reader = Bench::fresh_reader(&bench.disk);
+    for (address, _) in &bench.kept {
+        let shifted = Address {
+            offset: address.offset + 8,
+            ..*address
+        };
+        assert!(matches!(reader.read(shifted), Err(Error::Corrupt { .. })));
+    }
+}
+
+#[test]
+fn a_missing_pack_is_named() {
+    let bench = small_pack();
+    let nowhere = Address {
+        pack: PackId(9),
+        offset: 20,
+    };
+    let error = bench.reader.read(nowhere).unwrap_err();
+    assert!(error.to_string().contains("h-00000009.pk"), "{error}");
+}
+
+/// One step of a history: which file, and what becomes of it.
+fn steps() -> impl Strategy<Value = Vec<(usize, usize, usize, Vec<u8>)>> {
+    let bytes = prop_oneof![
+        4 => prop::collection::vec(prop::sample::select(&b"abc def\n"[..]), 0..60),
+        1 => prop::collection::vec(any::<u8>(), 0..300),
+    ];
+    prop::collection::vec((0_usize..3, any::<usize>(), 0_usize..80, bytes), 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_history_reads_back_across_packs(steps in steps(), roll_at in 200_u64..6_000) {
+        let mut bench = Bench::new(roll_at);
+        let mut files: [(Vec<u8>, Option<Address>); 3] = Default::default();
+        for (file, at, del, ins) in steps {
+            let (text, last) = &mut files[file];
+            let at = at % (text.len() + 1);
+            let end = (at + del).min(text.len());
+            text.splice(at..end, ins);
+            *last = Some(bench.keep(text, *last));
+        }
+        for (address, content) in &bench.kept {
+            prop_assert_eq!(&bench.reader.read(*address).unwrap(), content);
+            let (from, to) = (content.len() / 3, content.len() / 3 * 2);
+            prop_assert_eq!(&bench.reader.read_range(*address, from as u64, to - from).unwrap(), &content[from..to]);
+        }
+    }
+}
