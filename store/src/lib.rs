@@ -11,10 +11,9 @@ pub mod path;
 
 pub mod content;
 pub mod disk;
-pub mod journal;
-pub mod content;
-mod index;
 pub mod history;
+mod index;
+pub mod journal;
 mod store;
 
 pub use error::{Error, Result};

@@ -42,9 +42,8 @@ impl Branches {
     pub(crate) fn load(rows: &[EntityRow], spans: Vec<Span>) -> Result<Self> {
         let mut by_no = BTreeMap::new();
         for row in rows {
-            let branch: Branch = serde_json::from_str(&row.body).map_err(|e| {
-                Error::corrupt("index.db".as_ref(), 0, format!("branch {}: {e}", row.id))
-            })?;
+            let branch: Branch = serde_json::from_str(&row.body)
+                .map_err(|e| Error::corrupt("index.db".as_ref(), 0, format!("branch {}: {e}", row.id)))?;
             by_no.insert(branch.no, branch);
         }
         Ok(Self { by_no, spans })
@@ -186,7 +185,10 @@ fn reads_as_a_point(name: &str) -> bool {
     let date = digits == 4
         && rest.len() >= 6
         && rest.is_char_boundary(6)
-        && rest[..6].bytes().enumerate().all(|(i, b)| if i % 3 == 0 { b == b'-' } else { b.is_ascii_digit() });
+        && rest[..6]
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| if i % 3 == 0 { b == b'-' } else { b.is_ascii_digit() });
     let back = name.strip_prefix('-').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     let word = ["head", "readme", "now", "today", "yesterday"].contains(&name.to_ascii_lowercase().as_str());
     number || ago || clock || date || back || word
@@ -251,11 +253,29 @@ mod tests {
     #[test]
     fn names_that_read_as_points_in_history_are_refused() {
         let long = "x".repeat(300);
-        for bad in ["", ".", "..", "a/b", "../x", "@x", "42", "2h", "HEAD", "README", "a\nb", "-1", "12:15", "yesterday",
-            "2026-11-20", "2026-11-20T10:00", &long] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "../x",
+            "@x",
+            "42",
+            "2h",
+            "HEAD",
+            "README",
+            "a\nb",
+            "-1",
+            "12:15",
+            "yesterday",
+            "2026-11-20",
+            "2026-11-20T10:00",
+            &long,
+        ] {
             assert!(check_name(bad).is_err(), "{bad:?} was accepted");
         }
-        for good in ["main", "try-1", "before-refactor", "2fast", "v1.2", "übung", "42x", "h", "20261120-a"] {
+        for good in ["main", "try-1", "before-refactor", "2fast", "v1.2", "übung", "42x", "h", "20261120-a"]
+        {
             assert!(check_name(good).is_ok(), "{good:?} was refused");
         }
     }

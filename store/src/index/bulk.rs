@@ -4,8 +4,8 @@
 use rusqlite::Connection;
 
 use super::rows::{
-    DirentRow, Live, PlaceRow, Rows, Span, TickRow, Version, insert_big, insert_dirent, insert_place, insert_span,
-    insert_tick, insert_version,
+    DirentRow, Live, PlaceRow, Rows, Span, TickRow, Version, insert_big, insert_dirent, insert_place,
+    insert_span, insert_tick, insert_version,
 };
 use crate::error::{Error, Result};
 use crate::ids::{BranchNo, ContentHash, Rec, Seq};
@@ -37,9 +37,8 @@ impl<'c> Bulk<'c> {
 
     pub(crate) fn load(mut self) -> Result<()> {
         let db = self.live.0;
-        self.dirents.sort_by(|a, b| {
-            (a.branch, a.dir, &a.name, a.tick).cmp(&(b.branch, b.dir, &b.name, b.tick))
-        });
+        self.dirents
+            .sort_by(|a, b| (a.branch, a.dir, &a.name, a.tick).cmp(&(b.branch, b.dir, &b.name, b.tick)));
         self.places.sort_by_key(|p| (p.node, p.branch, p.tick));
         self.versions.sort_by_key(|v| (v.node, v.branch, v.tick));
         self.big.sort_by_key(|&(hash, _)| hash.0);

@@ -19,13 +19,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 pub(crate) use apply::{BIG_RECORD, Fact, apply};
 pub(crate) use bulk::Bulk;
-pub use query::{Child, EntityRow, Lineage, StateRow};
 pub(crate) use query::Query;
+pub use query::{Child, EntityRow, Lineage, StateRow};
 pub(crate) use rows::{Live, Rows};
 pub use rows::{Span, TickRow, Version};
 
 use crate::error::{Error, Result};
-use crate::ids::{Seq, SegmentId, StoreId};
+use crate::ids::{SegmentId, Seq, StoreId};
 use crate::journal::JournalEnd;
 
 /// The database of one store, for any number of readers. A connection is taken, used and given back.
@@ -95,7 +95,8 @@ impl Index {
         if !self.path.exists() {
             return Err(Unusable::Missing);
         }
-        let db = open(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|_unreadable| Unusable::Damaged)?;
+        let db =
+            open(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|_unreadable| Unusable::Damaged)?;
         match (meta_int(&db, "version"), meta_text(&db, "store_id")) {
             (Ok(Some(schema::VERSION)), Ok(Some(id))) if id == store.as_str() => Ok(db),
             (Ok(_), Ok(_)) => Err(Unusable::Foreign),
@@ -116,9 +117,8 @@ impl Index {
         self.forget_connections();
         remove_database(&self.path)?;
         std::fs::rename(&aside, &self.path).map_err(Error::io("put the new index in place", &self.path))?;
-        self.open_writer(store).map_err(|why| {
-            Error::corrupt(&self.path, 0, format!("the index that was just built is {why:?}"))
-        })
+        self.open_writer(store)
+            .map_err(|why| Error::corrupt(&self.path, 0, format!("the index that was just built is {why:?}")))
     }
 
     /// Builds an index at `path`, to be used or compared.
@@ -131,7 +131,9 @@ impl Index {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let db = Connection::open_with_flags(path, flags).map_err(Error::index("was created"))?;
         let make = || -> rusqlite::Result<()> {
-            db.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+            db.execute_batch(
+                "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
+            )?;
             db.set_prepared_statement_cache_capacity(64);
             db.execute_batch(&format!("BEGIN; {}", schema::TABLES))?;
             db.execute("INSERT INTO meta VALUES ('version', ?1)", [schema::VERSION])?;
@@ -230,14 +232,16 @@ pub(crate) fn differences(db: &Connection, other: &Path) -> Result<Vec<String>> 
         db.execute("ATTACH DATABASE ?1 AS other", [other.to_string_lossy()])?;
         let mut different = Vec::new();
         for table in schema::TABLE_NAMES {
-            let only = |a: &str, b: &str| format!("SELECT * FROM {a}.{table} EXCEPT SELECT * FROM {b}.{table}");
+            let only =
+                |a: &str, b: &str| format!("SELECT * FROM {a}.{table} EXCEPT SELECT * FROM {b}.{table}");
             let sql = format!(
                 "SELECT count(*) FROM ({}) UNION ALL SELECT count(*) FROM ({})",
                 only("main", "other"),
                 only("other", "main")
             );
             let mut statement = db.prepare(&sql)?;
-            let counts: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let counts: Vec<i64> =
+                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             if let [extra, missing] = counts[..]
                 && extra + missing > 0
             {

@@ -5,7 +5,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{
-    DirentRow, PlaceRow, Span, TickRow, Version, big_sum, checked, read_span, read_tick, read_version, text_sum,
+    DirentRow, PlaceRow, Span, TickRow, Version, big_sum, checked, read_span, read_tick, read_version,
+    text_sum,
 };
 use crate::error::{Error, Result};
 use crate::ids::{Address, BranchNo, ContentHash, NodeId, PackId, Rec, Seq, Tick, UnixMillis};
@@ -94,8 +95,14 @@ impl<'c> Query<'c> {
     }
 
     /// Every time a name in a directory changed what it stands for, on any branch, oldest first.
-    pub(crate) fn dirent_history(self, dir: NodeId, name: &[u8], branch: BranchNo) -> Result<Vec<(Tick, Option<NodeId>)>> {
-        let sql = "SELECT tick, node, sum FROM dirent WHERE branch = ?1 AND dir = ?2 AND name = ?3 ORDER BY tick";
+    pub(crate) fn dirent_history(
+        self,
+        dir: NodeId,
+        name: &[u8],
+        branch: BranchNo,
+    ) -> Result<Vec<(Tick, Option<NodeId>)>> {
+        let sql =
+            "SELECT tick, node, sum FROM dirent WHERE branch = ?1 AND dir = ?2 AND name = ?3 ORDER BY tick";
         self.all(sql, params![branch.0, dir.0.cast_signed(), name], |row| {
             let (tick, node): (i64, i64) = (row.get(0)?, row.get(1)?);
             let node = (node != 0).then(|| NodeId(node.cast_unsigned()));
@@ -106,8 +113,15 @@ impl<'c> Query<'c> {
     }
 
     /// Children of a directory in the order of their names' bytes, from after `after` on.
-    pub(crate) fn children(self, lineage: &Lineage, dir: NodeId, after: &[u8], limit: usize) -> Result<Vec<Child>> {
-        let mut runs: Vec<Run> = lineage.0.iter().map(|&(branch, upto)| Run::new(branch, upto, after)).collect();
+    pub(crate) fn children(
+        self,
+        lineage: &Lineage,
+        dir: NodeId,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Child>> {
+        let mut runs: Vec<Run> =
+            lineage.0.iter().map(|&(branch, upto)| Run::new(branch, upto, after)).collect();
         let mut children = Vec::new();
         while children.len() < limit {
             for run in &mut runs {
@@ -126,9 +140,8 @@ impl<'c> Query<'c> {
 
     /// What a node is at a tick.
     pub(crate) fn version(self, lineage: &Lineage, node: NodeId) -> Result<Option<Version>> {
-        let sql = const_format_version(
-            "WHERE node = ?1 AND branch = ?2 AND tick <= ?3 ORDER BY tick DESC LIMIT 1",
-        );
+        let sql =
+            const_format_version("WHERE node = ?1 AND branch = ?2 AND tick <= ?3 ORDER BY tick DESC LIMIT 1");
         for &(branch, upto) in &lineage.0 {
             let values = params![node.0.cast_signed(), branch.0, upto.0.cast_signed()];
             if let Some(version) = self.one(&sql, values, read_version)? {
@@ -211,10 +224,8 @@ impl<'c> Query<'c> {
 
     /// The highest node that any row names.
     pub(crate) fn last_node(self) -> Result<NodeId> {
-        let node: Option<i64> = self
-            .0
-            .query_row("SELECT max(node) FROM ver", [], |row| row.get(0))
-            .map_err(asking)?;
+        let node: Option<i64> =
+            self.0.query_row("SELECT max(node) FROM ver", [], |row| row.get(0)).map_err(asking)?;
         Ok(node.map_or(NodeId::ROOT, |n| NodeId(n.cast_unsigned()).max(NodeId::ROOT)))
     }
 
@@ -251,7 +262,8 @@ impl<'c> Query<'c> {
     }
 
     pub(crate) fn last_state(self, name: &str) -> Result<Option<StateRow>> {
-        let sql = "SELECT rev, seq, whole, body, sum FROM state_rev WHERE name = ?1 ORDER BY rev DESC LIMIT 1";
+        let sql =
+            "SELECT rev, seq, whole, body, sum FROM state_rev WHERE name = ?1 ORDER BY rev DESC LIMIT 1";
         self.one(sql, params![name], |row| read_state(name, row))
     }
 
@@ -285,7 +297,8 @@ fn const_format_version(condition: &str) -> String {
 
 fn read_entity(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<EntityRow>> {
     let seq: i64 = row.get(2)?;
-    let entity = EntityRow { kind: row.get(0)?, id: row.get(1)?, seq: Seq(seq.cast_unsigned()), body: row.get(3)? };
+    let entity =
+        EntityRow { kind: row.get(0)?, id: row.get(1)?, seq: Seq(seq.cast_unsigned()), body: row.get(3)? };
     checked(text_sum(&entity.kind, &entity.id, entity.seq, &entity.body), row.get(4)?, "entity", entity)
 }
 
@@ -313,7 +326,13 @@ struct Run {
 
 impl Run {
     fn new(branch: BranchNo, upto: Tick, after: &[u8]) -> Self {
-        Self { branch, upto, after: after.to_vec(), ahead: std::collections::VecDeque::new(), exhausted: false }
+        Self {
+            branch,
+            upto,
+            after: after.to_vec(),
+            ahead: std::collections::VecDeque::new(),
+            exhausted: false,
+        }
     }
 
     fn fill(&mut self, query: Query<'_>, dir: NodeId, limit: usize) -> Result<()> {

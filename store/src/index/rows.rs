@@ -177,7 +177,12 @@ pub(crate) fn big_sum(hash: ContentHash, rec: Rec) -> i64 {
 }
 
 pub(crate) fn text_sum(kind: &str, id: &str, seq: Seq, body: &str) -> i64 {
-    Sum::new().bytes(kind.as_bytes()).bytes(id.as_bytes()).int(seq.0.cast_signed()).bytes(body.as_bytes()).value()
+    Sum::new()
+        .bytes(kind.as_bytes())
+        .bytes(id.as_bytes())
+        .int(seq.0.cast_signed())
+        .bytes(body.as_bytes())
+        .value()
 }
 
 /// Writes each row into the database as it comes.
@@ -380,7 +385,9 @@ pub(crate) fn read_version(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<V
         mode: row.get(8)?,
         uid: row.get(9)?,
         gid: row.get(10)?,
-        holes: holes_of_blob(row.get_ref(11)?.as_blob_or_null().map_err(|_not_bytes| rusqlite::Error::InvalidQuery)?),
+        holes: holes_of_blob(
+            row.get_ref(11)?.as_blob_or_null().map_err(|_not_bytes| rusqlite::Error::InvalidQuery)?,
+        ),
     };
     checked(version.sum(), row.get(12)?, "ver", version)
 }
@@ -390,5 +397,9 @@ pub(crate) fn checked<T>(computed: i64, stored: i64, table: &str, row: T) -> rus
 }
 
 pub(crate) fn damaged_row(table: &str) -> Error {
-    Error::Corrupt { path: "index.db".into(), offset: 0, what: format!("a row of {table} fails its checksum") }
+    Error::Corrupt {
+        path: "index.db".into(),
+        offset: 0,
+        what: format!("a row of {table} fails its checksum"),
+    }
 }

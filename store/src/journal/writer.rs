@@ -168,6 +168,15 @@ impl JournalWriter {
         Ok(())
     }
 
+    /// Makes durable what another writer may have left in the page cache, before anyone is shown it.
+    pub fn sync_found(&mut self) -> Result<()> {
+        let Some(active) = self.active.as_mut() else { return Ok(()) };
+        active.unsynced = true;
+        let path = self.dir.path().to_path_buf();
+        self.sync()?;
+        self.disk.sync_dir(&path).map_err(Error::io("make durable the names in", &path))
+    }
+
     /// Replaces `HEAD.json`. It is a cache: a failure is counted and hurts nobody.
     pub fn write_head(&mut self) {
         let active = self.active.as_ref().map_or(self.end.segment, |active| active.id);

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use config::{Config, Dual, RecordConfig};
 pub use layout::Layout;
 pub use mutation::{Content, Meta, Mutation, Saved};
-pub(crate) use reconcile::{fill, load_branches, load_cursor};
+pub(crate) use reconcile::{load_branches, load_cursor};
 pub use writer::StoreWriter;
 
 use crate::content::ContentReader;
@@ -33,8 +33,8 @@ use crate::error::{Error, Result};
 use crate::history::View;
 use crate::ids::StoreId;
 use crate::index::{self, Index};
-use crate::journal::{self, JournalDir};
 use crate::journal::entry::Writer;
+use crate::journal::{self, JournalDir};
 
 /// The number of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -79,7 +79,8 @@ impl Store {
         if disk.stat(&layout.format()).map_err(Error::io("look for", dir))?.is_some() {
             return Err(Error::refused(format!("{} is a store already", dir.display())));
         }
-        let space = disk.space(dir.parent().unwrap_or(dir)).map_err(Error::io("examine the filesystem of", dir))?;
+        let space =
+            disk.space(dir.parent().unwrap_or(dir)).map_err(Error::io("examine the filesystem of", dir))?;
         if let Some(network) = space.network {
             return Err(Error::refused(format!(
                 "{} lies on a network filesystem ({network}), where locks and fsync cannot be relied on: \
@@ -186,7 +187,8 @@ impl Store {
     /// `Some(0)`: the index is current. `None`: there is none that can be read.
     fn lag(&self) -> Result<Option<u64>> {
         let Ok(end) = self.index().read(|q| index::watermark(q.0)) else { return Ok(None) };
-        let current = journal::is_current(&*self.inner.disk, &JournalDir::new(&self.inner.layout.journal()), &end)?;
+        let current =
+            journal::is_current(&*self.inner.disk, &JournalDir::new(&self.inner.layout.journal()), &end)?;
         Ok(Some(u64::from(!current)))
     }
 

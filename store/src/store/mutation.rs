@@ -20,9 +20,6 @@ use crate::journal::entry::{
 };
 use crate::path::RelPath;
 
-/// Contents over this many bytes are written in chunks.
-const LARGE: u64 = 4 << 20;
-
 /// What the writer knows of the end of history. A refused mutation gives it back as it was.
 #[derive(Debug, Clone)]
 pub(crate) struct Heads {
@@ -176,7 +173,13 @@ impl Mutation<'_> {
         self.base_entry(BranchNo::MAIN, path, meta, content)
     }
 
-    fn base_entry(&mut self, branch: BranchNo, path: &RelPath, meta: &Meta, content: Content<'_>) -> Result<()> {
+    fn base_entry(
+        &mut self,
+        branch: BranchNo,
+        path: &RelPath,
+        meta: &Meta,
+        content: Content<'_>,
+    ) -> Result<()> {
         let lineage = Lineage(vec![(branch, Tick::BASE)]);
         let (dir, known) = match path.parent() {
             None => (NodeId::ROOT, Some(self.heads.branches.root(&lineage))),
@@ -493,7 +496,13 @@ impl Mutation<'_> {
     }
 
     /// Adds a path to an imported tree, parents first, its root before all.
-    pub fn import_entry(&mut self, no: BranchNo, path: &RelPath, meta: &Meta, content: Content<'_>) -> Result<()> {
+    pub fn import_entry(
+        &mut self,
+        no: BranchNo,
+        path: &RelPath,
+        meta: &Meta,
+        content: Content<'_>,
+    ) -> Result<()> {
         match self.heads.branches.get(no) {
             Some(branch) if branch.import.is_some() => self.base_entry(no, path, meta, content),
             _ => Err(Error::refused("only an imported tree takes entries without ticks")),
@@ -541,7 +550,13 @@ impl Mutation<'_> {
     }
 
     /// Says that something happened. It holds no state; a mutation of nothing else is not fsynced.
-    pub fn observe(&mut self, action: Action, kind: &ItemType, id: Option<&str>, payload: &impl Serialize) -> Result<()> {
+    pub fn observe(
+        &mut self,
+        action: Action,
+        kind: &ItemType,
+        id: Option<&str>,
+        payload: &impl Serialize,
+    ) -> Result<()> {
         if !action.is_observability() {
             return Err(Error::refused(format!("{} is a change of state, not an event", action.as_str())));
         }
@@ -619,7 +634,12 @@ impl Mutation<'_> {
     // ---- content ----
 
     /// Hands the content back if it, or the metadata that counts, differs from what is known.
-    fn unless_equal<'a>(&self, known: Option<&Found>, meta: &Meta, content: Content<'a>) -> Result<Option<Content<'a>>> {
+    fn unless_equal<'a>(
+        &self,
+        known: Option<&Found>,
+        meta: &Meta,
+        content: Content<'a>,
+    ) -> Result<Option<Content<'a>>> {
         let same_meta = known.is_some_and(|f| {
             let v = &f.version;
             (v.kind, v.mode, v.uid, v.gid) == (meta.kind, meta.mode, meta.uid, meta.gid)
@@ -646,10 +666,6 @@ impl Mutation<'_> {
             Content::None => Ok(Kept { size: 0, hash: None, rec: None }),
             Content::Skipped { size } => Ok(Kept { size, hash: None, rec: None }),
             Content::Stored { rec, hash, size } => Ok(Kept { size, hash: Some(hash), rec: Some(rec) }),
-            Content::Stream { reader, size } if size > LARGE => {
-                let stored = self.packs.append_large(reader, previous, self.contents)?;
-                Ok(Kept { size: stored.raw_len, hash: Some(stored.hash), rec: Some(Rec { at: stored.address, len: u32::MAX }) })
-            }
             Content::Stream { reader, .. } => {
                 let mut bytes = Vec::new();
                 reader.read_to_end(&mut bytes).map_err(Error::io("read", "the file to record".as_ref()))?;
@@ -661,10 +677,6 @@ impl Mutation<'_> {
 
     fn keep_bytes(&mut self, previous: Option<Address>, bytes: &[u8]) -> Result<Kept> {
         let size = bytes.len() as u64;
-        if size > LARGE {
-            let stored = self.packs.append_large(&mut &*bytes, previous, self.contents)?;
-            return Ok(Kept { size, hash: Some(stored.hash), rec: Some(Rec { at: stored.address, len: u32::MAX }) });
-        }
         // A base in an older pack cannot be chained on: the version becomes a keyframe.
         let base = previous.filter(|a| a.pack == self.packs.active());
         let base = base.map(|address| self.contents.base_for(address)).transpose()?;
@@ -696,11 +708,13 @@ impl Mutation<'_> {
 
     /// The index does not keep hashes: the content is read, which also shows that it is whole.
     fn kept_of(&self, version: &Version) -> Result<Kept> {
-        let Some(address) = version.content else { return Ok(Kept { size: version.size, hash: None, rec: None }) };
+        let Some(address) = version.content else {
+            return Ok(Kept { size: version.size, hash: None, rec: None });
+        };
         let mut hasher = blake3::Hasher::new();
         let mut stream = self.contents.stream(address)?;
         std::io::copy(&mut stream, &mut hasher).map_err(Error::io("read", "a stored version".as_ref()))?;
-        let rec = Rec { at: address, len: self.contents.stored_len(address)? };
+        let rec = Rec { at: address, len: 0 };
         Ok(Kept { size: version.size, hash: Some(ContentHash::from_hasher(&hasher)), rec: Some(rec) })
     }
 
@@ -716,7 +730,13 @@ impl Mutation<'_> {
         TickFact { n: heads.last_tick, branch, at: heads.last_at, burst, from, who: self.who.clone() }
     }
 
-    fn emit_path(&mut self, action: Action, node: NodeId, tick: TickFact, state: Option<&FileState>) -> Result<()> {
+    fn emit_path(
+        &mut self,
+        action: Action,
+        node: NodeId,
+        tick: TickFact,
+        state: Option<&FileState>,
+    ) -> Result<()> {
         let body = state.map_or(Body::Deleted, |s| Body::Payload(raw(to_json(s))));
         let draft = Draft {
             action,
@@ -729,7 +749,13 @@ impl Mutation<'_> {
         self.emit(draft, None, state)
     }
 
-    fn emit_entity(&mut self, action: Action, kind: &ItemType, id: &str, payload: Option<String>) -> Result<()> {
+    fn emit_entity(
+        &mut self,
+        action: Action,
+        kind: &ItemType,
+        id: &str,
+        payload: Option<String>,
+    ) -> Result<()> {
         let (body, text) = match payload {
             Some(json) => self.place_payload(json)?,
             None => (Body::Deleted, None),

@@ -14,7 +14,9 @@ use crate::history::{Branches, Cursor};
 use crate::ids::{Tick, UnixMillis};
 use crate::index::{self, Bulk, Fact, Live, Query, Unusable, apply};
 use crate::journal::entry::{ItemType, Line, PayloadRef, Writer};
-use crate::journal::{self, JournalDir, JournalEnd, JournalReader, JournalWriter, ReadOptions, WriterOptions};
+use crate::journal::{
+    self, JournalDir, JournalEnd, JournalReader, JournalWriter, ReadOptions, WriterOptions,
+};
 
 pub(super) struct Opened {
     pub(super) db: Connection,
@@ -144,4 +146,3 @@ pub(crate) fn load_cursor(query: Query<'_>) -> Result<Option<Cursor>> {
     };
     row.map(|row| read(&row.body)).transpose()
 }
-

@@ -161,7 +161,9 @@ fn a_lost_index_comes_back_identical() {
         save(&writer, if n % 3 == 0 { "a" } else { "b" }, &n.to_string());
     }
     writer.mutate(UnixMillis(1), |m| m.remove(&path("a"))).unwrap();
-    writer.mutate(UnixMillis(1), |m| m.put_entity(&ItemType::HANDOFF, "h", &serde_json::json!({"x": 1}))).unwrap();
+    writer
+        .mutate(UnixMillis(1), |m| m.put_entity(&ItemType::HANDOFF, "h", &serde_json::json!({"x": 1})))
+        .unwrap();
     writer.close().unwrap();
     let before = temp.path().join("before.db");
     std::fs::copy(store.layout().index(), &before).unwrap();

@@ -98,7 +98,8 @@ impl StoreWriter {
         let mut inner = self.inner.lock();
         if slot.lock().is_none() {
             let mut jobs = std::mem::take(&mut *self.queue.lock());
-            let mut borrowed: Vec<&mut dyn Job> = jobs.iter_mut().map(|job| &mut **job as &mut dyn Job).collect();
+            let mut borrowed: Vec<&mut dyn Job> =
+                jobs.iter_mut().map(|job| &mut **job as &mut dyn Job).collect();
             inner.commit(&self.store, &mut borrowed);
         }
         drop(inner);
@@ -173,7 +174,12 @@ impl Inner {
         }
     }
 
-    fn try_commit(&mut self, store: &Store, jobs: &mut [&mut dyn Job], outcomes: &mut Vec<Result<()>>) -> Result<()> {
+    fn try_commit(
+        &mut self,
+        store: &Store,
+        jobs: &mut [&mut dyn Job],
+        outcomes: &mut Vec<Result<()>>,
+    ) -> Result<()> {
         self.catch_up(store)?;
         self.packs.roll_if_full()?;
         let now = jobs.iter().map(|job| job.now()).max().unwrap_or_default();
