@@ -776,6 +776,12 @@ mod tests {
 
     #[test]
     fn without_fsync_the_same_test_fails() {
+        let disk = SimDisk::without_fsync();
+        disk.write(Path::new("/f"), b"").unwrap();
+        let file = disk.open_append(Path::new("/f")).unwrap();
+        file.append(b"not synced").unwrap();
+        file.sync().unwrap();
+        assert_eq!(read(&disk.crash(Cut::LoseUnsynced), "/f"), b"");
         replace_and_crash_everywhere(SimDisk::without_fsync).unwrap_err();
     }
 
