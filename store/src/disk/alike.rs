@@ -107,10 +107,7 @@ impl Run<'_> {
             // How long a directory is, is the filesystem's own affair.
             Call::Stat(path) => {
                 let stat = self.disk.stat(&at(path))?;
-                return Ok(format!(
-                    "{:?}",
-                    stat.map(|stat| (!stat.is_dir).then_some(stat.len))
-                ));
+                return Ok(format!("{:?}", stat.map(|stat| (!stat.is_dir).then_some(stat.len))));
             }
         }
         Ok(done)

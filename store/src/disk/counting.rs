@@ -37,10 +37,7 @@ pub struct Counts {
 
 impl<D: Disk> CountingDisk<D> {
     pub fn new(disk: D) -> Self {
-        Self {
-            disk,
-            log: Log::default(),
-        }
+        Self { disk, log: Log::default() }
     }
 
     pub fn inner(&self) -> &D {
@@ -123,11 +120,7 @@ impl Log {
         opened: io::Result<Arc<dyn DiskFile>>,
     ) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.noting(kind, path, opened)?;
-        Ok(Arc::new(CountingFile {
-            file,
-            path: path.to_owned(),
-            log: self.clone(),
-        }))
+        Ok(Arc::new(CountingFile { file, path: path.to_owned(), log: self.clone() }))
     }
 }
 
@@ -137,8 +130,7 @@ impl<D: Disk> Disk for CountingDisk<D> {
     }
 
     fn open_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.log
-            .file(OpKind::OpenAppend, path, self.disk.open_append(path))
+        self.log.file(OpKind::OpenAppend, path, self.disk.open_append(path))
     }
 
     fn create_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -154,8 +146,7 @@ impl<D: Disk> Disk for CountingDisk<D> {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.log
-            .noting(OpKind::CreateDir, path, self.disk.create_dir(path))
+        self.log.noting(OpKind::CreateDir, path, self.disk.create_dir(path))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
@@ -175,11 +166,7 @@ impl<D: Disk> Disk for CountingDisk<D> {
             return Ok(None);
         };
         self.log.note(OpKind::Lock, path, 0);
-        Ok(Some(Box::new(CountingLock {
-            lock,
-            path: path.to_owned(),
-            log: self.log.clone(),
-        })))
+        Ok(Some(Box::new(CountingLock { lock, path: path.to_owned(), log: self.log.clone() })))
     }
 
     fn database(&self, path: &Path) -> PathBuf {
@@ -248,32 +235,12 @@ mod tests {
         let head = temp.path().join("HEAD.json");
         write_atomically(&disk, &head, b"{}", Durability::Synced).unwrap();
         let kinds: Vec<OpKind> = disk.ops().iter().map(|op| op.kind).collect();
-        let expected = [
-            OpKind::Stat,
-            OpKind::Create,
-            OpKind::Append,
-            OpKind::Sync,
-            OpKind::Rename,
-            OpKind::SyncDir,
-        ];
+        let expected =
+            [OpKind::Stat, OpKind::Create, OpKind::Append, OpKind::Sync, OpKind::Rename, OpKind::SyncDir];
         assert_eq!(kinds, expected);
         let written = disk.counts("HEAD.json.tmp");
-        assert_eq!(
-            (
-                written.opens,
-                written.appends,
-                written.bytes_written,
-                written.syncs
-            ),
-            (1, 1, 2, 1)
-        );
-        assert_eq!(
-            disk.counts("HEAD.json"),
-            Counts {
-                renames: 1,
-                ..Counts::default()
-            }
-        );
+        assert_eq!((written.opens, written.appends, written.bytes_written, written.syncs), (1, 1, 2, 1));
+        assert_eq!(disk.counts("HEAD.json"), Counts { renames: 1, ..Counts::default() });
 
         disk.clear();
         let file = disk.open(&head).unwrap();
@@ -281,12 +248,7 @@ mod tests {
         read_exact_at(&*file, &mut [0], 1).unwrap();
         assert_eq!(
             disk.counts("HEAD.json"),
-            Counts {
-                opens: 1,
-                reads: 2,
-                bytes_read: 2,
-                ..Counts::default()
-            }
+            Counts { opens: 1, reads: 2, bytes_read: 2, ..Counts::default() }
         );
     }
 

@@ -73,10 +73,7 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 }
 
 /// An open file. Appends go to the end, wherever that is by then.
-#[expect(
-    clippy::len_without_is_empty,
-    reason = "nobody asks a file whether it is empty"
-)]
+#[expect(clippy::len_without_is_empty, reason = "nobody asks a file whether it is empty")]
 pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;

@@ -68,10 +68,7 @@ pub fn network_name(magic: u32, mount_type: Option<&str>) -> Option<&'static str
         let mounted = mount_type?;
         return BY_MOUNT_TYPE.iter().copied().find(|&name| name == mounted);
     }
-    BY_MAGIC
-        .iter()
-        .find(|&&(known, _)| known == magic)
-        .map(|&(_, name)| name)
+    BY_MAGIC.iter().find(|&&(known, _)| known == magic).map(|&(_, name)| name)
 }
 
 /// The type of the filesystem with this device number in the text of `/proc/self/mountinfo`.
@@ -136,10 +133,7 @@ impl Disk for PretendedNetwork {
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
-        Ok(Space {
-            network: Some(self.name.to_owned()),
-            ..RealDisk.space(path)?
-        })
+        Ok(Space { network: Some(self.name.to_owned()), ..RealDisk.space(path)? })
     }
 }
 

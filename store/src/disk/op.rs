@@ -35,11 +35,7 @@ pub struct Op {
 impl Op {
     #[must_use]
     pub fn new(kind: OpKind, path: &Path, bytes: u64) -> Self {
-        Self {
-            kind,
-            path: path.to_owned(),
-            bytes,
-        }
+        Self { kind, path: path.to_owned(), bytes }
     }
 
     /// Whether the call was for a file of this name, in whatever directory.

@@ -45,12 +45,7 @@ impl Disk for RealDisk {
     }
 
     fn create_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)?;
         Ok(Arc::new(RealFile { file }))
     }
 
@@ -70,19 +65,15 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        let mut names = fs::read_dir(dir)?
-            .map(|entry| Ok(entry?.file_name()))
-            .collect::<io::Result<Vec<_>>>()?;
+        let mut names =
+            fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
         names.sort_unstable();
         Ok(names)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         match fs::symlink_metadata(path) {
-            Ok(metadata) => Ok(Some(Stat {
-                len: metadata.len(),
-                is_dir: metadata.is_dir(),
-            })),
+            Ok(metadata) => Ok(Some(Stat { len: metadata.len(), is_dir: metadata.is_dir() })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -90,11 +81,7 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let must_be_dir = OFlags::DIRECTORY.bits().cast_signed();
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(must_be_dir)
-            .open(dir)?
-            .sync_all()
+        OpenOptions::new().read(true).custom_flags(must_be_dir).open(dir)?.sync_all()
     }
 
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn DiskLock>>> {
@@ -128,18 +115,13 @@ impl Disk for RealDisk {
             network::FUSE => network_name(magic, fuse_type(path)?.as_deref()),
             _ => network_name(magic, None),
         };
-        Ok(Space {
-            free,
-            network: network.map(str::to_owned),
-        })
+        Ok(Space { free, network: network.map(str::to_owned) })
     }
 }
 
 fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
     // O_NONBLOCK means nothing to a regular file, and lets the open of a fifo return, to be refused below.
-    let file = options
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)?;
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         return Err(rustix::io::Errno::ISDIR.into());
@@ -152,13 +134,8 @@ fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<Arc<dyn Di
 
 fn try_lock(path: &Path) -> io::Result<Option<RealLock>> {
     loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -254,11 +231,7 @@ mod tests {
     #[test]
     fn what_is_created_is_for_its_owner_alone() {
         let temp = tempfile::tempdir().unwrap();
-        let (dir, file, lock) = (
-            temp.path().join("d"),
-            temp.path().join("d/f"),
-            temp.path().join("d/LOCK"),
-        );
+        let (dir, file, lock) = (temp.path().join("d"), temp.path().join("d/f"), temp.path().join("d/LOCK"));
         RealDisk.create_dir(&dir).unwrap();
         RealDisk.create_append(&file).unwrap();
         let held = RealDisk.lock(&lock, Duration::ZERO).unwrap();
@@ -290,9 +263,7 @@ mod tests {
         // A pipe takes 64 KiB of a bigger write when it must not block.
         let (reader, writer) = io::pipe().unwrap();
         rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
-        let file = RealFile {
-            file: File::from(std::os::fd::OwnedFd::from(writer)),
-        };
+        let file = RealFile { file: File::from(std::os::fd::OwnedFd::from(writer)) };
         let error = file.append(&vec![0; 1 << 20]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WriteZero);
         assert_eq!(error.to_string(), "only 65536 of 1048576 bytes were written");
@@ -310,11 +281,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"pid 7");
         drop(held);
         assert!(RealDisk.lock(&path, Duration::ZERO).unwrap().is_some());
-        assert_eq!(
-            fs::read(&path).unwrap(),
-            b"pid 7",
-            "taking a lock leaves the text of the last holder"
-        );
+        assert_eq!(fs::read(&path).unwrap(), b"pid 7", "taking a lock leaves the text of the last holder");
     }
 
     #[test]
@@ -358,10 +325,7 @@ mod tests {
             0,
         )
         .unwrap();
-        assert_eq!(
-            RealDisk.open(&path).unwrap_err().kind(),
-            io::ErrorKind::InvalidInput
-        );
+        assert_eq!(RealDisk.open(&path).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

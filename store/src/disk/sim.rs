@@ -155,12 +155,7 @@ impl SimDisk {
             scratch,
             ..State::default()
         };
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(next),
-                unlocked: Condvar::new(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { state: Mutex::new(next), unlocked: Condvar::new() }) }
     }
 
     /// This step fails.
@@ -224,12 +219,7 @@ impl SimDisk {
     }
 
     fn handle(&self, path: &Path, ino: Ino, appends: bool) -> Arc<dyn DiskFile> {
-        Arc::new(SimFile {
-            disk: self.clone(),
-            path: path.to_owned(),
-            ino,
-            appends,
-        })
+        Arc::new(SimFile { disk: self.clone(), path: path.to_owned(), ino, appends })
     }
 }
 
@@ -255,9 +245,7 @@ impl Disk for SimDisk {
     }
 
     fn create_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let ino = self
-            .state()
-            .change_names(OpKind::Create, path, |medium| medium.create(path))?;
+        let ino = self.state().change_names(OpKind::Create, path, |medium| medium.create(path))?;
         Ok(self.handle(path, ino, true))
     }
 
@@ -276,9 +264,8 @@ impl Disk for SimDisk {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         if state.is_database(path) {
-            return state.change_scratch(OpKind::Remove, path, |state| {
-                fs::remove_file(state.scratch_file(path))
-            });
+            return state
+                .change_scratch(OpKind::Remove, path, |state| fs::remove_file(state.scratch_file(path)));
         }
         let freed = state.medium.stat(path).ok().flatten().map_or(0, |stat| stat.len);
         state.change_names(OpKind::Remove, path, |medium| medium.remove_file(path))?;
@@ -287,8 +274,7 @@ impl Disk for SimDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.state()
-            .change_names(OpKind::CreateDir, path, |medium| medium.create_dir(path))
+        self.state().change_names(OpKind::CreateDir, path, |medium| medium.create_dir(path))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
@@ -332,11 +318,7 @@ impl Disk for SimDisk {
         }
         state.must_live()?;
         state.locked.insert(ino);
-        Ok(Some(Box::new(SimLock {
-            disk: self.clone(),
-            path: path.to_owned(),
-            ino,
-        })))
+        Ok(Some(Box::new(SimLock { disk: self.clone(), path: path.to_owned(), ino })))
     }
 
     fn database(&self, path: &Path) -> PathBuf {
@@ -350,10 +332,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.ask(OpKind::Space, path)?;
         state.medium.stat(path)?.ok_or(Errno::NOENT)?;
-        Ok(Space {
-            free: state.free,
-            network: state.network.clone(),
-        })
+        Ok(Space { free: state.free, network: state.network.clone() })
     }
 }
 
@@ -448,11 +427,7 @@ impl State {
         let fits = usize::try_from(self.free).unwrap_or(usize::MAX).min(bytes.len());
         self.medium.append(ino, &bytes[..fits]);
         self.free -= fits as u64;
-        if fits == bytes.len() {
-            Ok(())
-        } else {
-            Err(Fault::NoSpace.error())
-        }
+        if fits == bytes.len() { Ok(()) } else { Err(Fault::NoSpace.error()) }
     }
 
     fn sync(&mut self, path: &Path, ino: Ino) -> io::Result<()> {
@@ -487,18 +462,13 @@ impl State {
     /// A path that `database` was asked for, or the log beside it.
     fn is_database(&self, path: &Path) -> bool {
         let bytes = path.as_os_str().as_bytes();
-        let main = ["-wal", "-shm"]
-            .iter()
-            .find_map(|suffix| bytes.strip_suffix(suffix.as_bytes()));
+        let main = ["-wal", "-shm"].iter().find_map(|suffix| bytes.strip_suffix(suffix.as_bytes()));
         let main = OsString::from_vec(main.unwrap_or(bytes).to_vec());
         self.scratch.is_some() && self.databases.contains(Path::new(&main))
     }
 
     fn scratch_file(&self, path: &Path) -> PathBuf {
-        let scratch = self
-            .scratch
-            .as_ref()
-            .expect("it is there because a database was asked for");
+        let scratch = self.scratch.as_ref().expect("it is there because a database was asked for");
         scratch.path().join(scratch_name(path))
     }
 
@@ -527,11 +497,7 @@ fn new_scratch() -> TempDir {
 
 /// One flat name for a path.
 fn scratch_name(path: &Path) -> OsString {
-    let bytes = path
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .map(|&byte| if byte == b'/' { b'%' } else { byte });
+    let bytes = path.as_os_str().as_bytes().iter().map(|&byte| if byte == b'/' { b'%' } else { byte });
     OsString::from_vec(bytes.collect())
 }
 
@@ -643,9 +609,7 @@ mod tests {
         let (disk, file) = prepared();
         file.append(&[b'x'; 2000]).unwrap();
         file.append(&[b'y'; 2000]).unwrap();
-        let left: Vec<Vec<u8>> = (0..200)
-            .map(|seed| read(&disk.crash(Cut::Seeded(seed)), FILE))
-            .collect();
+        let left: Vec<Vec<u8>> = (0..200).map(|seed| read(&disk.crash(Cut::Seeded(seed)), FILE)).collect();
         let count = |is: &dyn Fn(&[u8]) -> bool| left.iter().filter(|bytes| is(&bytes[6..])).count();
         let lost = count(&|tail| tail.is_empty());
         let kept = count(&|tail| tail.len() == 4000 && !tail.contains(&0) && tail[0] == b'x');
@@ -715,9 +679,8 @@ mod tests {
     fn a_rename_without_a_synced_directory_may_be_lost_and_never_leaves_both_names() {
         let (disk, _file) = prepared();
         disk.rename(Path::new(FILE), Path::new("/d/g")).unwrap();
-        let names: BTreeSet<Vec<OsString>> = (0..100)
-            .map(|seed| disk.crash(Cut::Seeded(seed)).list(Path::new("/d")).unwrap())
-            .collect();
+        let names: BTreeSet<Vec<OsString>> =
+            (0..100).map(|seed| disk.crash(Cut::Seeded(seed)).list(Path::new("/d")).unwrap()).collect();
         assert_eq!(names, BTreeSet::from([vec!["f".into()], vec!["g".into()]]));
         disk.crash(Cut::LoseUnsynced).open(Path::new("/d/g")).unwrap_err();
     }
@@ -759,10 +722,7 @@ mod tests {
                 let left =
                     read_all(&disk.crash(cut), Path::new(FILE)).map_err(|e| format!("{step} {cut:?} {e}"))?;
                 if left != b"replaced" && (done || left != b"synced") {
-                    return Err(format!(
-                        "step {step}, {cut:?}: {:?}",
-                        String::from_utf8_lossy(&left)
-                    ));
+                    return Err(format!("step {step}, {cut:?}: {:?}", String::from_utf8_lossy(&left)));
                 }
             }
         }
@@ -790,10 +750,7 @@ mod tests {
         let (disk, file) = prepared();
         file.append(b" lost").unwrap();
         disk.fail_at(disk.steps(), Fault::SyncLost);
-        assert_eq!(
-            file.sync().unwrap_err().raw_os_error(),
-            Some(Errno::IO.raw_os_error())
-        );
+        assert_eq!(file.sync().unwrap_err().raw_os_error(), Some(Errno::IO.raw_os_error()));
         file.append(b" later").unwrap();
         file.sync().unwrap();
         assert_eq!(read(&disk, FILE), b"synced lost later");
@@ -815,10 +772,7 @@ mod tests {
         let (disk, file) = prepared();
         disk.fail_at(disk.steps() + 1, Fault::NoSpace);
         file.append(b"1234").unwrap();
-        assert_eq!(
-            file.append(b"5678").unwrap_err().kind(),
-            io::ErrorKind::StorageFull
-        );
+        assert_eq!(file.append(b"5678").unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(read(&disk, FILE), b"synced123456", "a part is left behind");
         disk.fail_when(|op| op.kind == OpKind::Read && op.is_for("f"), Fault::Io);
         disk.fail_when(|op| op.kind == OpKind::Create, Fault::Access);
@@ -834,19 +788,13 @@ mod tests {
     fn a_full_disk_takes_what_fits_and_removal_makes_room() {
         let (disk, file) = prepared();
         disk.set_free(3);
-        assert_eq!(
-            file.append(b"12345").unwrap_err().kind(),
-            io::ErrorKind::StorageFull
-        );
+        assert_eq!(file.append(b"12345").unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(read(&disk, FILE), b"synced123");
         assert_eq!(disk.space(Path::new("/d")).unwrap().free, 0);
         disk.remove_file(Path::new(FILE)).unwrap();
         assert_eq!(disk.space(Path::new("/d")).unwrap().free, 9);
         disk.set_network(Some("nfs"));
-        assert_eq!(
-            disk.space(Path::new("/d")).unwrap().network.as_deref(),
-            Some("nfs")
-        );
+        assert_eq!(disk.space(Path::new("/d")).unwrap().network.as_deref(), Some("nfs"));
     }
 
     #[test]
@@ -879,16 +827,10 @@ mod tests {
             name.push(suffix);
             fs::write(name, suffix).unwrap();
         }
-        let names = |disk: &SimDisk| {
-            fs::read_dir(disk.database(path).parent().unwrap())
-                .unwrap()
-                .count()
-        };
+        let names = |disk: &SimDisk| fs::read_dir(disk.database(path).parent().unwrap()).unwrap().count();
         assert_eq!(names(&disk.crash(Cut::Killed { torn: 0 })), 2);
         assert_eq!(names(&disk.crash(Cut::LoseUnsynced)), 0);
-        let seeded: BTreeSet<usize> = (0..20)
-            .map(|seed| names(&disk.crash(Cut::Seeded(seed))))
-            .collect();
+        let seeded: BTreeSet<usize> = (0..20).map(|seed| names(&disk.crash(Cut::Seeded(seed)))).collect();
         assert_eq!(seeded, BTreeSet::from([0, 2]));
 
         let next = disk.crash(Cut::Killed { torn: 0 });

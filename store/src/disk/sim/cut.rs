@@ -27,11 +27,7 @@ pub enum Cut {
 impl Cut {
     /// The cuts a crash test tries at each step: the two extremes, a torn append, and so many seeds.
     pub fn samples(seeds: u64) -> impl Iterator<Item = Self> {
-        let fixed = [
-            Self::LoseUnsynced,
-            Self::Killed { torn: 0 },
-            Self::Killed { torn: 1 },
-        ];
+        let fixed = [Self::LoseUnsynced, Self::Killed { torn: 0 }, Self::Killed { torn: 1 }];
         fixed.into_iter().chain((0..seeds).map(Self::Seeded))
     }
 
@@ -107,15 +103,8 @@ struct Remains<'a> {
 impl<'a> Remains<'a> {
     fn of(content: &'a Content) -> Self {
         let mut left = content.live.clone();
-        content
-            .units
-            .iter()
-            .for_each(|unit| left[unit.range.clone()].fill(0));
-        Self {
-            live: &content.live,
-            left,
-            len: content.durable_len(),
-        }
+        content.units.iter().for_each(|unit| left[unit.range.clone()].fill(0));
+        Self { live: &content.live, left, len: content.durable_len() }
     }
 
     fn keep(&mut self, range: Range<usize>) {

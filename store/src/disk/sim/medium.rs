@@ -62,12 +62,7 @@ enum NameOp {
 
 impl Default for Medium {
     fn default() -> Self {
-        Self {
-            nodes: vec![Node::Dir],
-            durable: Names::new(),
-            live: Names::new(),
-            pending: Vec::new(),
-        }
+        Self { nodes: vec![Node::Dir], durable: Names::new(), live: Names::new(), pending: Vec::new() }
     }
 }
 
@@ -85,10 +80,7 @@ impl Medium {
         match self.find(path) {
             Ok(ino) => Ok(Some(match &self.nodes[ino.0] {
                 Node::Dir => Stat { len: 0, is_dir: true },
-                Node::File(content) => Stat {
-                    len: content.live.len() as u64,
-                    is_dir: false,
-                },
+                Node::File(content) => Stat { len: content.live.len() as u64, is_dir: false },
             })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -147,11 +139,7 @@ impl Medium {
             },
             None => {}
         }
-        self.name(NameOp::Rename {
-            from: old,
-            to: new,
-            ino,
-        });
+        self.name(NameOp::Rename { from: old, to: new, ino });
         Ok(())
     }
 
@@ -160,10 +148,7 @@ impl Medium {
         let start = content.live.len();
         content.live.extend_from_slice(bytes);
         if !bytes.is_empty() {
-            content.units.push(Unit {
-                range: start..start + bytes.len(),
-                lost: false,
-            });
+            content.units.push(Unit { range: start..start + bytes.len(), lost: false });
         }
     }
 
@@ -239,11 +224,7 @@ impl Medium {
                 }
             }
         }
-        if path.is_absolute() {
-            Ok(at)
-        } else {
-            Err(Errno::INVAL.into())
-        }
+        if path.is_absolute() { Ok(at) } else { Err(Errno::INVAL.into()) }
     }
 
     fn dir(&self, path: &Path) -> io::Result<Ino> {
@@ -301,20 +282,14 @@ impl Medium {
         let above: Vec<&Path> = path.ancestors().skip(1).collect();
         for dir in above.into_iter().rev().filter(|dir| dir.parent().is_some()) {
             self.create_dir(dir)?;
-            self.sync_dir(
-                dir.parent()
-                    .expect("the root was left out because it has no parent"),
-            )?;
+            self.sync_dir(dir.parent().expect("the root was left out because it has no parent"))?;
         }
         if self.stat(path)?.is_none() {
             self.create(path)?;
             self.sync_dir(path.parent().expect("it was created because it has a parent"))?;
         }
         let ino = self.file(path)?;
-        *self.content_mut(ino) = Content {
-            live: bytes.to_vec(),
-            units: Vec::new(),
-        };
+        *self.content_mut(ino) = Content { live: bytes.to_vec(), units: Vec::new() };
         Ok(())
     }
 
@@ -336,10 +311,7 @@ impl Medium {
     pub(super) fn drop_caches(&mut self) {
         for node in &mut self.nodes {
             if let Node::File(Content { live, units }) = node {
-                units
-                    .iter()
-                    .filter(|unit| unit.lost)
-                    .for_each(|unit| live[unit.range.clone()].fill(0));
+                units.iter().filter(|unit| unit.lost).for_each(|unit| live[unit.range.clone()].fill(0));
                 units.retain(|unit| !unit.lost);
             }
         }
@@ -373,13 +345,10 @@ impl Content {
 
     /// The end of the last durable byte.
     pub(super) fn durable_len(&self) -> usize {
-        self.units
-            .iter()
-            .rev()
-            .fold(self.live.len(), |end, unit| match unit.range.end == end {
-                true => unit.range.start,
-                false => end,
-            })
+        self.units.iter().rev().fold(self.live.len(), |end, unit| match unit.range.end == end {
+            true => unit.range.start,
+            false => end,
+        })
     }
 }
 
@@ -417,10 +386,7 @@ impl Medium {
             if let Node::File(content) = node
                 && !content.units.is_empty()
             {
-                *content = Content {
-                    live: remains(content),
-                    units: Vec::new(),
-                };
+                *content = Content { live: remains(content), units: Vec::new() };
             }
         }
     }
