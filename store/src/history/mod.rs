@@ -1,11 +1,17 @@
 //! History as it is asked for: branches, the cursor, and the tree at any tick of any branch.
 
 mod branch;
+mod changed;
 mod cursor;
+mod snapshot;
 mod tree;
+mod versions;
 mod view;
 
 pub use branch::{Branch, Branches, check_name};
+pub use changed::Change;
 pub use cursor::{Cursor, PartialPath, Point, Stand};
+pub use snapshot::Snapshot;
 pub use tree::{Entry, Tree};
+pub use versions::PathVersion;
 pub use view::View;

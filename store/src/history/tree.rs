@@ -45,6 +45,10 @@ impl Tree {
         self.root
     }
 
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
     /// Follows a path; `None` if it does not exist here.
     pub fn resolve(&self, path: &RelPath) -> Result<Option<Entry>> {
         let (mut dir, mut node) = (self.root, self.root);

@@ -198,3 +198,97 @@ fn threads_that_save_at_once_share_a_commit_and_keep_the_order() {
         assert_eq!(text(&tree(&store, 1, 400), &format!("f{thread}")), Some(format!("{thread}/49")));
     }
 }
+
+#[test]
+fn a_path_remembers_each_version_once_through_renames_and_forks() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("f", "0")]);
+    save(&writer, "f", "1");
+    writer.mutate(UnixMillis(1), |m| m.rename(&path("f"), &path("g"))).unwrap();
+    save(&writer, "g", "3");
+    save(&writer, "f", "4");
+    let stand = Stand { branch: BranchNo(1), tick: Tick(1), partial: Vec::new() };
+    writer.mutate(UnixMillis(1), move |m| m.move_cursor(stand, "revert")).unwrap();
+    save(&writer, "f", "5");
+    let view = store.view().unwrap();
+    let versions = |name: &str| -> Vec<(u64, u32, Option<u64>)> {
+        let found = view.versions_of(&path(name)).unwrap();
+        found.iter().map(|v| (v.at.0, v.branch.0, v.version.as_ref().map(|v| v.tick.0))).collect()
+    };
+    assert_eq!(versions("f"), [(0, 1, Some(0)), (1, 1, Some(1)), (2, 1, None), (4, 1, Some(4)), (5, 2, Some(5))]);
+    assert_eq!(versions("g"), [(2, 1, Some(1)), (3, 1, Some(3))]);
+    let line = view.line_of(&path("g"), Point { branch: BranchNo(1), tick: Tick(4) }).unwrap();
+    assert_eq!(line.iter().map(|v| v.tick.0).collect::<Vec<_>>(), [0, 1, 3]);
+}
+
+#[test]
+fn what_differs_between_two_points_is_found_across_branches_and_moved_directories() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("a", "0"), ("b", "0")]);
+    writer.mutate(UnixMillis(1), |m| m.save(&path("d"), &meta(NodeType::Dir), Content::None)).unwrap();
+    save(&writer, "d/x", "x");
+    save(&writer, "a", "3");
+    save(&writer, "a", "0");
+    writer.mutate(UnixMillis(1), |m| m.rename(&path("d"), &path("e"))).unwrap();
+    let stand = Stand { branch: BranchNo(1), tick: Tick(2), partial: Vec::new() };
+    writer.mutate(UnixMillis(1), move |m| m.move_cursor(stand, "revert")).unwrap();
+    save(&writer, "b", "fork");
+    let view = store.view().unwrap();
+    let changed = |a: (u32, u64), b: (u32, u64)| -> Vec<String> {
+        let point = |(branch, tick)| Point { branch: BranchNo(branch), tick: Tick(tick) };
+        view.changed(point(a), point(b)).unwrap().iter().map(|c| c.path.to_string()).collect()
+    };
+    assert_eq!(changed((1, 2), (1, 3)), ["a"]);
+    assert_eq!(changed((1, 2), (1, 4)), Vec::<String>::new());
+    assert_eq!(changed((1, 2), (1, 5)), ["d", "d/x", "e", "e/x"]);
+    assert_eq!(changed((1, 3), (2, 6)), ["a", "b"]);
+    assert_eq!(changed((2, 6), (1, 5)), ["b", "d", "d/x", "e", "e/x"]);
+}
+
+#[test]
+fn a_snapshot_names_a_tick_or_an_imported_tree() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("a", "0")]);
+    save(&writer, "a", "1");
+    writer
+        .mutate(UnixMillis(1), |m| {
+            m.create_snapshot("before", Point { branch: BranchNo(1), tick: Tick(1) })?;
+            let tree = m.begin_import("theirs", "an-id")?;
+            m.import_entry(tree, &RelPath::root(), &meta(NodeType::Dir), Content::None)?;
+            m.import_entry(tree, &path("a"), &meta(NodeType::File), Content::Bytes(b"theirs".to_vec()))?;
+            m.finish_import("theirs", tree, "/elsewhere")
+        })
+        .unwrap();
+    writer.mutate(UnixMillis(1), |m| m.rename_snapshot("before", "then")).unwrap();
+    let view = store.view().unwrap();
+    let at = |name: &str| text(&view.tree(view.snapshot(name).unwrap().point()).unwrap(), "a");
+    assert_eq!(at("then"), Some("1".to_owned()));
+    assert_eq!(at("theirs"), Some("theirs".to_owned()));
+    assert!(view.snapshot("before").is_err());
+    assert_eq!(view.branches().listed().count(), 1);
+    assert_eq!(save(&writer, "a", "2"), Saved::Ticked(Tick(2)));
+}
+
+#[test]
+fn a_file_put_back_alone_comes_along_to_the_fork_as_its_first_tick() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("f", "0"), ("g", "0")]);
+    save(&writer, "f", "1");
+    save(&writer, "g", "2");
+    let partial = vec![crate::history::PartialPath {
+        path: path("f"),
+        at: Point { branch: BranchNo(1), tick: Tick(0) },
+    }];
+    let stand = Stand { branch: BranchNo(1), tick: Tick(2), partial };
+    writer.mutate(UnixMillis(1), move |m| m.move_cursor(stand, "revert")).unwrap();
+    assert_eq!(save(&writer, "f", "0"), Saved::Unchanged);
+    assert_eq!(save(&writer, "g", "new"), Saved::Ticked(Tick(4)));
+    let fork = tree(&store, 2, 4);
+    assert_eq!((text(&fork, "f"), text(&fork, "g")), (Some("0".to_owned()), Some("new".to_owned())));
+    assert_eq!(text(&tree(&store, 2, 3), "g"), Some("2".to_owned()));
+    assert_eq!(text(&tree(&store, 1, 2), "f"), Some("1".to_owned()));
+}

@@ -1,0 +1,122 @@
+//! One path through time: what stood there, on every branch, each version once.
+
+use std::collections::BTreeMap;
+
+use super::{Branches, View};
+use crate::error::Result;
+use crate::ids::{BranchNo, NodeId, Tick};
+use crate::index::{Lineage, Query, Version};
+use crate::path::RelPath;
+
+/// A version as it came to stand under a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathVersion {
+    /// When it appeared there: its own tick, or that of a rename.
+    pub at: Tick,
+    pub branch: BranchNo,
+    /// `None`: from then on nothing stands there.
+    pub version: Option<Version>,
+}
+
+/// From which tick of one branch on a path stands for which node.
+type Timeline = BTreeMap<Tick, Option<NodeId>>;
+
+impl View {
+    /// All versions that ever stood under a path, on every branch, oldest first.
+    pub fn versions_of(&self, path: &RelPath) -> Result<Vec<PathVersion>> {
+        let branches = self.branches();
+        self.store().index().read(|q| {
+            let mut found = Vec::new();
+            for branch in branches.listed() {
+                let timeline = Timelines { query: q, branches, branch: branch.no };
+                found.extend(timeline.versions(path)?);
+            }
+            found.sort_by_key(|v| v.at);
+            Ok(found)
+        })
+    }
+
+    /// The versions of whatever a path is at a point, through its renames, oldest first, each with its tick.
+    pub fn line_of(&self, path: &RelPath, at: super::Point) -> Result<Vec<Version>> {
+        let tree = self.tree(at)?;
+        let Some(entry) = tree.resolve(path)? else { return Ok(Vec::new()) };
+        self.store().index().read(|q| {
+            let mut versions = Vec::new();
+            for &(branch, upto) in tree.lineage().0.iter().rev() {
+                versions.extend(q.versions_on(entry.node, branch)?.into_iter().filter(|v| v.tick <= upto));
+            }
+            Ok(versions)
+        })
+    }
+}
+
+/// What stands under paths on one branch, at its own ticks.
+struct Timelines<'q, 'b> {
+    query: Query<'q>,
+    branches: &'b Branches,
+    branch: BranchNo,
+}
+
+impl Timelines<'_, '_> {
+    /// The tick at which the branch begins, with all that it inherits.
+    fn begin(&self) -> Tick {
+        self.branches.get(self.branch).and_then(|b| b.forked_at_tick).unwrap_or(Tick::BASE)
+    }
+
+    fn lineage(&self, upto: Tick) -> Lineage {
+        self.branches.lineage(self.branch, upto)
+    }
+
+    fn of(&self, path: &RelPath) -> Result<Timeline> {
+        let Some(parent) = path.parent() else {
+            return Ok(Timeline::from([(self.begin(), Some(NodeId::ROOT))]));
+        };
+        let above = self.of(&parent)?;
+        let mut timeline = Timeline::new();
+        for (from, to, dir) in stretches(&above) {
+            let held = match dir {
+                Some(dir) => self.query.lookup(&self.lineage(from), dir, path.name())?,
+                None => None,
+            };
+            timeline.insert(from, held);
+            let Some(dir) = dir else { continue };
+            for (tick, node) in self.query.dirent_history(dir, path.name(), self.branch)? {
+                if tick > from && to.is_none_or(|to| tick < to) {
+                    timeline.insert(tick, node);
+                }
+            }
+        }
+        Ok(timeline)
+    }
+
+    fn versions(&self, path: &RelPath) -> Result<Vec<PathVersion>> {
+        let inherits = self.branches.get(self.branch).is_some_and(|b| b.parent.is_some());
+        let mut found: Vec<PathVersion> = Vec::new();
+        for (from, to, node) in stretches(&self.of(path)?) {
+            // What a fork inherits was found on its parent.
+            let is_news = !(inherits && from == self.begin());
+            let Some(node) = node else {
+                if is_news && found.last().is_some_and(|last| last.version.is_some()) {
+                    found.push(PathVersion { at: from, branch: self.branch, version: None });
+                }
+                continue;
+            };
+            if is_news && let Some(held) = self.query.version(&self.lineage(from), node)? {
+                found.push(PathVersion { at: from, branch: self.branch, version: Some(held) });
+            }
+            for version in self.query.versions_on(node, self.branch)? {
+                if version.tick > from && to.is_none_or(|to| version.tick < to) {
+                    let at = version.tick;
+                    found.push(PathVersion { at, branch: self.branch, version: Some(version) });
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A timeline as stretches `(from, to, node)`; the last one has no end.
+fn stretches(timeline: &Timeline) -> Vec<(Tick, Option<Tick>, Option<NodeId>)> {
+    let ends = timeline.keys().skip(1).map(|&tick| Some(tick)).chain([None]);
+    timeline.iter().zip(ends).map(|((&from, &node), to)| (from, to, node)).collect()
+}
