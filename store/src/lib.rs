@@ -9,8 +9,9 @@ mod error;
 pub mod ids;
 pub mod path;
 
-pub mod content;
 pub mod disk;
+
+pub mod content;
 pub mod journal;
 
 pub use error::{Error, Result};

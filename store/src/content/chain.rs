@@ -10,7 +10,7 @@ use crate::Result;
 use crate::ids::Address;
 
 use super::codec;
-use super::large;
+use super::large::{self, Part};
 use super::packs::OpenPack;
 use super::record::{HEADER_LEN, Header, Kind, STORED_MAX, is_sound};
 use super::splice::{Pieces, Splice};
@@ -29,7 +29,7 @@ pub(super) struct Resolved {
 #[derive(Debug)]
 pub(super) enum Whole {
     Text(Vec<u8>),
-    Chunks { list: Vec<Address>, raw_len: u64 },
+    Chunks { list: Vec<Part>, raw_len: u64 },
 }
 
 /// How a version hangs on its keyframe.
@@ -49,28 +49,18 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) const ALL: Self = Self {
-        offset: 0,
-        len: usize::MAX,
-    };
+    pub(super) const ALL: Self = Self { offset: 0, len: usize::MAX };
     /// Only the facts about the version.
     pub(super) const NOTHING: Self = Self { offset: 0, len: 0 };
 
     pub(super) fn clipped(self, raw_len: u64) -> Self {
         let left = raw_len.saturating_sub(self.offset);
-        Self {
-            offset: self.offset,
-            len: usize::try_from(left).map_or(self.len, |left| left.min(self.len)),
-        }
+        Self { offset: self.offset, len: usize::try_from(left).map_or(self.len, |left| left.min(self.len)) }
     }
 }
 
 pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Resolved> {
-    let mut window = Window {
-        pack,
-        start: 0,
-        bytes: Vec::new(),
-    };
+    let mut window = Window { pack, start: 0, bytes: Vec::new() };
     let version = window.header(at)?;
     let wanted = wanted.clipped(version.header.raw_len);
     let start = in_memory(pack, at, wanted.offset)?;
@@ -98,15 +88,9 @@ pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Re
         keyframe: place,
         keyframe_header: found.header,
     };
-    let is_needed = wanted.len > 0 || version.header.kind.is_splice();
+    let is_needed = wanted.len > 0;
     let whole = whole(&mut window, &found, place, is_needed)?;
-    Ok(Resolved {
-        raw_len: version.header.raw_len,
-        wanted,
-        pieces,
-        whole,
-        chain,
-    })
+    Ok(Resolved { raw_len: version.header.raw_len, wanted, pieces, whole, chain })
 }
 
 fn in_memory(pack: &OpenPack, at: Address, length: u64) -> Result<usize> {
@@ -131,18 +115,11 @@ fn whole(window: &mut Window<'_>, found: &Found, at: Address, is_needed: bool) -
     let header = &found.header;
     let raw_len = header.raw_len;
     if header.kind == Kind::Chunk {
-        return Ok(Whole::Chunks {
-            list: vec![at],
-            raw_len,
-        });
+        return Err(pack.corrupt(at.offset, "it is only a part of a content"));
     }
     let payload = window.payload(found, at)?;
     if header.kind == Kind::ChunkList {
-        let list = large::parse_list(&payload)
-            .into_iter()
-            .map(|part| part.address)
-            .collect();
-        return Ok(Whole::Chunks { list, raw_len });
+        return Ok(Whole::Chunks { list: large::parse_list(&payload), raw_len });
     }
     if !is_needed {
         return Ok(Whole::Text(Vec::new()));
@@ -167,8 +144,7 @@ fn whole(window: &mut Window<'_>, found: &Found, at: Address, is_needed: bool) -
             return Err(pack.corrupt(at.offset, "it is no keyframe"));
         }
     };
-    text.map(Whole::Text)
-        .map_err(|what| pack.corrupt(at.offset, what))
+    text.map(Whole::Text).map_err(|what| pack.corrupt(at.offset, what))
 }
 
 /// A header, and its bytes for the checksum.
@@ -220,9 +196,7 @@ impl Window<'_> {
             }
         };
         if !is_sound(&found.bytes, at, &payload[..found.header.covered_len()]) {
-            return Err(self
-                .pack
-                .corrupt(at.offset, "the checksum of the record is wrong"));
+            return Err(self.pack.corrupt(at.offset, "the checksum of the record is wrong"));
         }
         Ok(payload)
     }
@@ -251,17 +225,13 @@ pub(super) fn read_chunk(
     if header.kind != Kind::Chunk || header.raw_len != expected_len as u64 {
         return Err(corrupt("it is not the chunk that was listed"));
     }
-    let table = rest
-        .get(..header.covered_len())
-        .ok_or_else(|| corrupt("the pack ends within it"))?;
+    let table = rest.get(..header.covered_len()).ok_or_else(|| corrupt("the pack ends within it"))?;
     if !is_sound(bytes, at, table) {
         return Err(corrupt("the checksum of the record is wrong"));
     }
     let frames = large::frames(table, expected_len, header.stored_len as usize).map_err(corrupt)?;
     let touched = wanted.start / large::FRAME_LEN..wanted.end.div_ceil(large::FRAME_LEN);
-    let frames = frames
-        .get(touched.clone())
-        .ok_or_else(|| corrupt("it is shorter than was listed"))?;
+    let frames = frames.get(touched.clone()).ok_or_else(|| corrupt("it is shorter than was listed"))?;
     let (Some(first), Some(last)) = (frames.first(), frames.last()) else {
         return Ok(());
     };
@@ -278,10 +248,7 @@ pub(super) fn read_chunk(
         } else {
             text.clear();
             frame.decode_onto(frame_bytes, &mut text).map_err(corrupt)?;
-            let (from, to) = (
-                wanted.start.max(raw_at) - raw_at,
-                wanted.end.min(raw_end) - raw_at,
-            );
+            let (from, to) = (wanted.start.max(raw_at) - raw_at, wanted.end.min(raw_end) - raw_at);
             out.extend_from_slice(&text[from..to]);
         }
         raw_at = raw_end;

@@ -26,11 +26,7 @@ struct MemoryFile {
 
 impl MemoryDisk {
     fn find(&self, path: &Path) -> io::Result<Arc<MemoryFile>> {
-        self.files
-            .lock()
-            .get(path)
-            .map(Arc::clone)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.files.lock().get(path).map(Arc::clone).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     pub(super) fn bytes(&self, path: &Path) -> Vec<u8> {
@@ -38,10 +34,7 @@ impl MemoryDisk {
     }
 
     pub(super) fn put(&self, path: &Path, bytes: Vec<u8>) {
-        let file = MemoryFile {
-            bytes: RwLock::new(bytes),
-            ..MemoryFile::default()
-        };
+        let file = MemoryFile { bytes: RwLock::new(bytes), ..MemoryFile::default() };
         self.files.lock().insert(path.to_path_buf(), Arc::new(file));
     }
 
@@ -79,11 +72,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.files
-            .lock()
-            .remove(path)
-            .map(drop)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.files.lock().remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn create_dir(&self, _path: &Path) -> io::Result<()> {
@@ -93,18 +82,11 @@ impl Disk for MemoryDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
         let files = self.files.lock();
         let below = files.keys().filter(|path| path.parent() == Some(dir));
-        Ok(below
-            .filter_map(|path| path.file_name())
-            .map(OsString::from)
-            .collect())
+        Ok(below.filter_map(|path| path.file_name()).map(OsString::from).collect())
     }
 
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
-        let found = self
-            .files
-            .lock()
-            .get(path)
-            .map(|file| file.bytes.read().len() as u64);
+        let found = self.files.lock().get(path).map(|file| file.bytes.read().len() as u64);
         Ok(found.map(|len| Stat { len, is_dir: false }))
     }
 
@@ -121,20 +103,14 @@ impl Disk for MemoryDisk {
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
-        Ok(Space {
-            free: u64::MAX,
-            network: None,
-        })
+        Ok(Space { free: u64::MAX, network: None })
     }
 }
 
 impl DiskFile for MemoryFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let bytes = self.bytes.read();
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| bytes.get(offset..))
-            .unwrap_or_default();
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         let count = buf.len().min(rest.len());
         buf[..count].copy_from_slice(&rest[..count]);
         Ok(count)

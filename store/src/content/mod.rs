@@ -20,6 +20,8 @@ mod chain;
 mod packs;
 mod read;
 
+mod intake;
+
 #[cfg(test)]
 mod memory;
 #[cfg(test)]

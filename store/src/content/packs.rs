@@ -42,12 +42,7 @@ pub(super) struct OpenPack {
 
 impl Packs {
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
-        Self {
-            disk,
-            dir: dir.to_path_buf(),
-            open: RwLock::default(),
-            uses: AtomicU64::new(0),
-        }
+        Self { disk, dir: dir.to_path_buf(), open: RwLock::default(), uses: AtomicU64::new(0) }
     }
 
     pub(super) fn get(&self, id: PackId) -> Result<Arc<OpenPack>> {
@@ -59,10 +54,8 @@ impl Packs {
         let pack = Arc::new(OpenPack::open(&*self.disk, &self.dir, id, now)?);
         let mut open = self.open.write();
         if open.len() >= OPEN_MAX {
-            let oldest = open
-                .values()
-                .min_by_key(|pack| pack.last_use.load(Ordering::Relaxed))
-                .map(|pack| pack.id);
+            let oldest =
+                open.values().min_by_key(|pack| pack.last_use.load(Ordering::Relaxed)).map(|pack| pack.id);
             if let Some(oldest) = oldest {
                 open.remove(&oldest);
             }
@@ -86,12 +79,7 @@ impl OpenPack {
             }
             Err(error) => return Err(Error::io("open", &path)(error)),
         };
-        let pack = Self {
-            id,
-            path,
-            file,
-            last_use: AtomicU64::new(last_use),
-        };
+        let pack = Self { id, path, file, last_use: AtomicU64::new(last_use) };
         let mut header = [0; PACK_HEADER_LEN];
         let read = pack.read_up_to(&mut header, 0)?;
         check_pack_header(&header[..read], HOT_MAGIC, id).map_err(|what| pack.corrupt(0, what))?;
@@ -99,9 +87,7 @@ impl OpenPack {
     }
 
     pub(super) fn read_up_to(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        self.file
-            .read_at(buf, offset)
-            .map_err(Error::io("read", &self.path))
+        self.file.read_at(buf, offset).map_err(Error::io("read", &self.path))
     }
 
     /// Fills `buf`; that the pack ends before is damage.
@@ -117,9 +103,6 @@ impl OpenPack {
     }
 
     pub(super) fn at(&self, offset: u64) -> Address {
-        Address {
-            pack: self.id,
-            offset,
-        }
+        Address { pack: self.id, offset }
     }
 }

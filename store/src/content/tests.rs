@@ -1,5 +1,6 @@
 //! Contents written and read back through whole packs, sound and damaged.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,13 +30,7 @@ impl Bench {
         let writer =
             ContentWriter::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR), roll_at).unwrap();
         let reader = ContentReader::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR));
-        Self {
-            disk,
-            writer,
-            reader,
-            kept: Vec::new(),
-            kinds: Vec::new(),
-        }
+        Self { disk, writer, reader, kept: Vec::new(), kinds: Vec::new() }
     }
 
     /// As the store does it: on the version before, if that is in the active pack.
@@ -71,13 +66,8 @@ impl Bench {
 
 /// Text that does not repeat itself.
 fn source(lines: usize) -> Vec<u8> {
-    let line = |n: usize| {
-        format!(
-            "let value_{n} = compute({}, \"{:x}\");\n",
-            n * 7919 % 1013,
-            n * 0x9e37_79b9
-        )
-    };
+    let line =
+        |n: usize| format!("let value_{n} = compute({}, \"{:x}\");\n", n * 7919 % 1013, n * 0x9e37_79b9);
     (0..lines).flat_map(|n| line(n).into_bytes()).collect()
 }
 
@@ -111,13 +101,7 @@ fn contents_of_every_kind_read_back() {
     text.extend_from_slice(&source(200));
     bench.keep(&text, Some(last));
     bench.check();
-    for kind in [
-        Kind::Raw,
-        Kind::Keyframe,
-        Kind::Prefixed,
-        Kind::Splice,
-        Kind::PackedSplice,
-    ] {
+    for kind in [Kind::Raw, Kind::Keyframe, Kind::Prefixed, Kind::Splice, Kind::PackedSplice] {
         assert!(bench.kinds.contains(&kind), "no {kind:?} was written");
     }
 }
@@ -158,10 +142,7 @@ fn a_base_in_another_pack_is_refused() {
     assert_eq!(bench.writer.active(), PackId(2));
     let base = bench.reader.base_for(first).unwrap();
     let encoded = encode(&edited(source(100), 1), Some(&base));
-    assert!(matches!(
-        bench.writer.append(&encoded),
-        Err(Error::Refused { .. })
-    ));
+    assert!(matches!(bench.writer.append(&encoded), Err(Error::Refused { .. })));
 }
 
 #[test]
@@ -174,9 +155,7 @@ fn opening_again_goes_on_in_the_same_pack_until_it_is_full() {
     let mut again = open(100_000);
     assert_eq!(again.active(), PackId(1));
     let base = bench.reader.base_for(address).unwrap();
-    let second = again
-        .append(&encode(&edited(source(50), 1), Some(&base)))
-        .unwrap();
+    let second = again.append(&encode(&edited(source(50), 1), Some(&base))).unwrap();
     assert_eq!(bench.reader.read(second).unwrap(), edited(source(50), 1));
     assert_eq!(open(10).active(), PackId(2));
 }
@@ -206,10 +185,7 @@ fn a_failed_sync_poisons_the_writer() {
     bench.keep(b"confirmed", None);
     bench.disk.fail_syncs(&Bench::pack_path(1));
     assert!(matches!(bench.writer.sync(), Err(Error::Poisoned { .. })));
-    assert!(matches!(
-        bench.writer.append(&encode(b"more", None)),
-        Err(Error::Poisoned { .. })
-    ));
+    assert!(matches!(bench.writer.append(&encode(b"more", None)), Err(Error::Poisoned { .. })));
     assert!(matches!(bench.writer.roll_if_full(), Err(Error::Poisoned { .. })));
 }
 
@@ -252,10 +228,7 @@ fn a_flipped_bit_is_never_a_wrong_answer() {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         bench.disk.put(&path, flipped);
-        assert!(
-            never_wrong(&bench.disk, &bench.kept, &format!("bit {bit}")) > 0,
-            "bit {bit} went unnoticed"
-        );
+        assert!(never_wrong(&bench.disk, &bench.kept, &format!("bit {bit}")) > 0, "bit {bit} went unnoticed");
     }
 }
 
@@ -280,10 +253,7 @@ fn a_record_at_another_address_is_no_record() {
     bench.disk.put(&Bench::pack_path(1), moved);
     let reader = Bench::fresh_reader(&bench.disk);
     for (address, _) in &bench.kept {
-        let shifted = Address {
-            offset: address.offset + 8,
-            ..*address
-        };
+        let shifted = Address { offset: address.offset + 8, ..*address };
         assert!(matches!(reader.read(shifted), Err(Error::Corrupt { .. })));
     }
 }
@@ -291,12 +261,101 @@ fn a_record_at_another_address_is_no_record() {
 #[test]
 fn a_missing_pack_is_named() {
     let bench = small_pack();
-    let nowhere = Address {
-        pack: PackId(9),
-        offset: 20,
-    };
+    let nowhere = Address { pack: PackId(9), offset: 20 };
     let error = bench.reader.read(nowhere).unwrap_err();
     assert!(error.to_string().contains("h-00000009.pk"), "{error}");
+}
+
+/// Large and hard to compress, so that a test does not take long to see that chunks differ.
+fn large(len: usize) -> Vec<u8> {
+    let mut bytes = noise(len / 4);
+    bytes.resize(len, b'.');
+    bytes
+}
+
+#[test]
+fn a_large_content_reads_back_whole_in_ranges_and_as_a_stream() {
+    let mut bench = Bench::new(ROLL_AT);
+    for len in [CHUNK_LEN + 1, 2 * CHUNK_LEN, 2 * CHUNK_LEN + 300_001] {
+        let content = large(len);
+        let stored = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+        assert_eq!((stored.raw_len, stored.hash), (len as u64, ContentHash::of(&content)));
+        let in_memory = bench.writer.append(&encode(&content, None)).unwrap();
+        for address in [stored.address, in_memory] {
+            assert_eq!(bench.reader.len(address).unwrap(), len as u64);
+            assert!(bench.reader.read(address).unwrap() == content);
+            for (at, count) in [(0, 10), (262_140, 10), (CHUNK_LEN - 5, 10), (len - 7, 100), (len + 5, 3)] {
+                let (from, to) = (at.min(len), (at + count).min(len));
+                assert!(bench.reader.read_range(address, at as u64, count).unwrap() == content[from..to]);
+            }
+            let mut streamed = Vec::new();
+            bench.reader.stream(address).unwrap().read_to_end(&mut streamed).unwrap();
+            assert!(streamed == content);
+        }
+    }
+}
+
+#[test]
+fn a_range_of_a_large_content_reads_only_its_frames() {
+    let mut bench = Bench::new(ROLL_AT);
+    let content = noise(CHUNK_LEN + 10);
+    let stored = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    // A bit in the second frame: ranges of the others still read.
+    let path = Bench::pack_path(1);
+    let mut bytes = bench.disk.bytes(&path);
+    bytes[400_000] ^= 1;
+    bench.disk.put(&path, bytes);
+    let reader = Bench::fresh_reader(&bench.disk);
+    assert!(reader.read_range(stored.address, 600_000, 99).unwrap() == content[600_000..600_099]);
+    assert!(matches!(reader.read_range(stored.address, 300_000, 9), Err(Error::Corrupt { .. })));
+    assert!(matches!(reader.read(stored.address), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn an_edit_that_shifts_a_large_content_is_a_splice() {
+    let mut bench = Bench::new(ROLL_AT);
+    let mut content = large(CHUNK_LEN + 200_000);
+    let first = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    let before = bench.disk.bytes(&Bench::pack_path(1)).len();
+    content.splice(70_000..70_001, *b"shifted");
+    let second = bench.writer.append_large(&mut &content[..], Some(first.address), &bench.reader).unwrap();
+    assert!(bench.disk.bytes(&Bench::pack_path(1)).len() - before < 100);
+    assert!(bench.reader.read(second.address).unwrap() == content);
+    let range = bench.reader.read_range(second.address, 69_990, 30).unwrap();
+    assert!(range == content[69_990..70_020]);
+    // It shrinks to something small, and the small one still reads.
+    let third = bench.writer.append_large(&mut &b"small"[..], Some(second.address), &bench.reader).unwrap();
+    assert_eq!(bench.reader.read(third.address).unwrap(), b"small");
+}
+
+#[test]
+fn a_chunk_that_did_not_change_is_not_written_again() {
+    let mut bench = Bench::new(1);
+    let mut content = noise(3 * CHUNK_LEN);
+    let first = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    bench.writer.roll_if_full().unwrap();
+    content[CHUNK_LEN + 9] ^= 1;
+    let second = bench.writer.append_large(&mut &content[..], Some(first.address), &bench.reader).unwrap();
+    assert_eq!(second.address.pack, PackId(2));
+    let written = bench.disk.bytes(&Bench::pack_path(2)).len();
+    assert!((CHUNK_LEN..CHUNK_LEN + 1_000).contains(&written), "{written} bytes");
+    assert!(bench.reader.read(second.address).unwrap() == content);
+}
+
+#[test]
+fn a_damaged_chunk_is_not_inherited() {
+    let mut bench = Bench::new(1);
+    let content = noise(2 * CHUNK_LEN);
+    let first = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    bench.writer.roll_if_full().unwrap();
+    let path = Bench::pack_path(1);
+    let mut bytes = bench.disk.bytes(&path);
+    bytes[900_000] ^= 1;
+    bench.disk.put(&path, bytes);
+    let reader = Bench::fresh_reader(&bench.disk);
+    let second = bench.writer.append_large(&mut &content[..], Some(first.address), &reader).unwrap();
+    assert!(reader.read(first.address).is_err());
+    assert!(reader.read(second.address).unwrap() == content);
 }
 
 /// One step of a history: which file, and what becomes of it.
