@@ -13,7 +13,7 @@ use super::codec;
 use super::large::{self, Part};
 use super::packs::OpenPack;
 use super::record::{HEADER_LEN, Header, Kind, STORED_MAX, is_sound};
-use super::splice::{Pieces, Splice};
+use super::splice::{Piece, Pieces, Splice};
 
 /// A version, not yet put together: where each byte of the wanted range comes from, and what it comes from.
 #[derive(Debug)]
@@ -22,7 +22,26 @@ pub(super) struct Resolved {
     pub(super) wanted: Wanted,
     pub(super) pieces: Pieces,
     pub(super) whole: Whole,
-    pub(super) chain: Chain,
+    /// Known where more can be based on it: in a hot pack.
+    pub(super) chain: Option<Chain>,
+}
+
+impl Resolved {
+    /// The wanted bytes, where the content is a text.
+    pub(super) fn into_text(self) -> Option<Vec<u8>> {
+        let Whole::Text(text) = self.whole else { return None };
+        if matches!(*self.pieces.list(), [Piece::Base { at: 0, len }] if len == text.len()) {
+            return Some(text);
+        }
+        let mut out = Vec::with_capacity(self.wanted.len);
+        for piece in self.pieces.list() {
+            out.extend_from_slice(match *piece {
+                Piece::Base { at, len } => &text[at..at + len],
+                Piece::Inserted { at, len } => self.pieces.inserted(at, len),
+            });
+        }
+        Some(out)
+    }
 }
 
 /// What a chain of splices rests on.
@@ -90,7 +109,16 @@ pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Re
     };
     let is_needed = wanted.len > 0;
     let whole = whole(&mut window, &found, place, is_needed)?;
-    Ok(Resolved { raw_len: version.header.raw_len, wanted, pieces, whole, chain })
+    Ok(Resolved { raw_len: version.header.raw_len, wanted, pieces, whole, chain: Some(chain) })
+}
+
+/// The splice of a version, unpacked.
+pub(super) fn read_splice(pack: &OpenPack, at: Address) -> Result<Vec<u8>> {
+    let mut window = Window { pack, start: 0, bytes: Vec::new() };
+    let found = window.header(at)?;
+    let payload = window.payload(&found, at)?;
+    let splice = unpacked_splice(found.header.kind, payload).map_err(|what| pack.corrupt(at.offset, what))?;
+    Ok(splice.into_owned())
 }
 
 fn in_memory(pack: &OpenPack, at: Address, length: u64) -> Result<usize> {
@@ -207,17 +235,18 @@ impl Window<'_> {
     }
 }
 
-/// Reads a range of one chunk: the header and the table of frames, then the frames it touches.
+/// Reads a range of one chunk, whose record lies at `place` by now: the header and the table of frames, then the frames it touches.
 pub(super) fn read_chunk(
     pack: &OpenPack,
     at: Address,
+    place: u64,
     expected_len: usize,
     wanted: std::ops::Range<usize>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let corrupt = |what: &str| pack.corrupt(at.offset, what);
+    let corrupt = |what: &str| pack.corrupt(place, what);
     let mut head = [0; HEADER_LEN + large::FRAME_TABLE_MAX];
-    let read = pack.read_up_to(&mut head, at.offset)?;
+    let read = pack.read_up_to(&mut head, place)?;
     let Some((bytes, rest)) = head[..read].split_first_chunk::<HEADER_LEN>() else {
         return Err(corrupt("the pack ends before it"));
     };
@@ -236,7 +265,7 @@ pub(super) fn read_chunk(
         return Ok(());
     };
     let mut stored = vec![0; last.at + last.stored_len - first.at];
-    pack.read_whole(&mut stored, at.offset + (HEADER_LEN + first.at) as u64)?;
+    pack.read_whole(&mut stored, place + (HEADER_LEN + first.at) as u64)?;
     let mut raw_at = touched.start * large::FRAME_LEN;
     let mut text = Vec::new();
     for frame in frames {

@@ -45,11 +45,8 @@ impl ContentWriter {
                 return self.store(&splice);
             }
         }
-        let known = previous.map_or_else(Vec::new, |address| match contents.parts(address) {
-            Ok(parts) => parts,
-            // What cannot be read cannot be shared; the new content is then written whole.
-            Err(_damaged) => Vec::new(),
-        });
+        // What cannot be read cannot be shared; the new content is then written whole.
+        let known = previous.map(|address| contents.parts(address).unwrap_or_default()).unwrap_or_default();
         self.append_in_chunks(&mut taken.as_slice().chain(content), &known, contents)
     }
 

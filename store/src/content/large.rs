@@ -55,6 +55,13 @@ pub(super) struct Frame {
 }
 
 impl Frame {
+    /// Whether its bytes are what was written.
+    pub(super) fn is_sound(&self, payload: &[u8]) -> bool {
+        payload
+            .get(self.at..self.at + self.stored_len)
+            .is_some_and(|stored| crc32fast::hash(stored) == self.crc)
+    }
+
     pub(super) fn decode_onto(&self, stored: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
         if crc32fast::hash(stored) != self.crc {
             return Err("the checksum of a frame is wrong");

@@ -14,6 +14,26 @@ use crate::disk::{Disk, DiskFile, DiskLock, Space, Stat};
 #[derive(Debug, Default)]
 pub(super) struct MemoryDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<MemoryFile>>>,
+    changes: Arc<Changes>,
+}
+
+/// Counts down to the moment at which the disk stops taking changes.
+#[derive(Debug, Default)]
+struct Changes {
+    left: Mutex<Option<usize>>,
+}
+
+impl Changes {
+    fn take(&self) -> io::Result<()> {
+        match &mut *self.left.lock() {
+            Some(0) => Err(io::ErrorKind::Other.into()),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +42,7 @@ struct MemoryFile {
     /// The next append fails after so many bytes.
     torn_at: Mutex<Option<usize>>,
     sync_fails: Mutex<bool>,
+    changes: Arc<Changes>,
 }
 
 impl MemoryDisk {
@@ -34,8 +55,18 @@ impl MemoryDisk {
     }
 
     pub(super) fn put(&self, path: &Path, bytes: Vec<u8>) {
-        let file = MemoryFile { bytes: RwLock::new(bytes), ..MemoryFile::default() };
+        let changes = Arc::clone(&self.changes);
+        let file = MemoryFile { bytes: RwLock::new(bytes), changes, ..MemoryFile::default() };
         self.files.lock().insert(path.to_path_buf(), Arc::new(file));
+    }
+
+    /// From then on, or without a number never, every change fails.
+    pub(super) fn stop_after(&self, changes: Option<usize>) {
+        *self.changes.left.lock() = changes;
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.files.lock().keys().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
     }
 
     pub(super) fn tear_next_append(&self, path: &Path, after: usize) {
@@ -60,11 +91,13 @@ impl Disk for MemoryDisk {
         if self.files.lock().contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        self.changes.take()?;
         self.put(path, Vec::new());
         Ok(self.find(path)?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.changes.take()?;
         let mut files = self.files.lock();
         let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
         files.insert(to.to_path_buf(), file);
@@ -72,6 +105,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.changes.take()?;
         self.files.lock().remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
@@ -117,6 +151,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.changes.take()?;
         let torn_at = self.torn_at.lock().take();
         let written = torn_at.map_or(bytes, |after| &bytes[..after]);
         self.bytes.write().extend_from_slice(written);

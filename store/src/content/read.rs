@@ -51,13 +51,14 @@ impl ContentReader {
         Ok(ContentStream { reader: self.clone(), resolved, next: 0, ready: Vec::new(), taken: 0 })
     }
 
-    /// What the next version needs to know to be based on this one. It is to lie in the active pack.
+    /// What the next version needs to know to be based on this one. It is to lie in the active
+    /// pack; of anything that nothing can be based on, the answer says so, and has no text.
     pub fn base_for(&self, address: Address) -> Result<Base> {
         if self.len(address)? > TEXT_MAX {
             return Ok(Base::closed(address));
         }
         let resolved = self.resolve(address, Wanted::ALL)?;
-        let chain = resolved.chain;
+        let Some(chain) = resolved.chain else { return Ok(Base::closed(address)) };
         let text = self.put_together(resolved)?;
         let is_likely = is_nearly_used_up(chain.hops, chain.chain_bytes, text.len());
         let group = if is_likely { self.group_of(&chain)? } else { None };
@@ -80,20 +81,16 @@ impl ContentReader {
     }
 
     fn resolve(&self, address: Address, wanted: Wanted) -> Result<Resolved> {
-        let pack = self.packs.get(address.pack)?;
-        chain::resolve(&pack, address, wanted)
+        self.packs.get(address.pack)?.resolve(address, wanted)
     }
 
     fn put_together(&self, resolved: Resolved) -> Result<Vec<u8>> {
-        let Resolved { pieces, whole, wanted, .. } = resolved;
-        match (whole, pieces.list()) {
-            (Whole::Text(text), &[Piece::Base { at: 0, len }]) if len == text.len() => Ok(text),
-            (whole, _) => {
-                let mut out = reserved(wanted.len)?;
-                self.copy(&pieces, &whole, 0..wanted.len, &mut out)?;
-                Ok(out)
-            }
-        }
+        let Whole::Chunks { .. } = &resolved.whole else {
+            return Ok(resolved.into_text().unwrap_or_default());
+        };
+        let mut out = reserved(resolved.wanted.len)?;
+        self.copy(&resolved.pieces, &resolved.whole, 0..resolved.wanted.len, &mut out)?;
+        Ok(out)
     }
 
     /// Appends a range of what the pieces make, counted from the first of them.
@@ -140,7 +137,7 @@ impl ContentReader {
     }
 
     fn copy_chunk(&self, at: Address, len: usize, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-        chain::read_chunk(&*self.packs.get(at.pack)?, at, len, range, out)
+        self.packs.get(at.pack)?.read_chunk(at, len, range, out)
     }
 
     /// The chunks that a large content, or the one it is a splice on, is made of.

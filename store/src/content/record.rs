@@ -207,7 +207,8 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(wide)
 }
 
-fn u48_at(bytes: &[u8], at: usize) -> u64 {
+/// The caller has checked the length.
+pub(super) fn u48_at(bytes: &[u8], at: usize) -> u64 {
     let mut wide = [0; 8];
     wide[..6].copy_from_slice(&bytes[at..at + 6]);
     u64::from_le_bytes(wide)

@@ -96,11 +96,20 @@ pub(super) struct Pieces {
 impl Pieces {
     /// A range of a version in terms of itself.
     pub(super) fn of(start: usize, len: usize) -> Self {
-        Self { list: vec![Piece::Base { at: start, len }], spare: Vec::new(), inserted: Vec::new() }
+        let mut list = Vec::new();
+        if len > 0 {
+            list.push(Piece::Base { at: start, len });
+        }
+        Self { list, spare: Vec::new(), inserted: Vec::new() }
     }
 
     pub(super) fn list(&self) -> &[Piece] {
         &self.list
+    }
+
+    /// Whether both make the same of the same base.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.list == other.list && self.inserted == other.inserted
     }
 
     /// The bytes of an inserted piece.
