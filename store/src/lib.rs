@@ -9,11 +9,14 @@ mod error;
 pub mod ids;
 pub mod path;
 
-pub mod content;
+pub mod diff;
 pub mod disk;
+
+pub mod content;
+pub mod journal;
+
 pub mod history;
 mod index;
-pub mod journal;
 mod store;
 
 pub use error::{Error, Result};

@@ -10,10 +10,10 @@ use crate::Result;
 use crate::ids::Address;
 
 use super::codec;
-use super::large;
+use super::large::{self, Part};
 use super::packs::OpenPack;
 use super::record::{HEADER_LEN, Header, Kind, STORED_MAX, is_sound};
-use super::splice::{Pieces, Splice};
+use super::splice::{Piece, Pieces, Splice};
 
 /// A version, not yet put together: where each byte of the wanted range comes from, and what it comes from.
 #[derive(Debug)]
@@ -22,14 +22,33 @@ pub(super) struct Resolved {
     pub(super) wanted: Wanted,
     pub(super) pieces: Pieces,
     pub(super) whole: Whole,
-    pub(super) chain: Chain,
+    /// Known where more can be based on it: in a hot pack.
+    pub(super) chain: Option<Chain>,
+}
+
+impl Resolved {
+    /// The wanted bytes, where the content is a text.
+    pub(super) fn into_text(self) -> Option<Vec<u8>> {
+        let Whole::Text(text) = self.whole else { return None };
+        if matches!(*self.pieces.list(), [Piece::Base { at: 0, len }] if len == text.len()) {
+            return Some(text);
+        }
+        let mut out = Vec::with_capacity(self.wanted.len);
+        for piece in self.pieces.list() {
+            out.extend_from_slice(match *piece {
+                Piece::Base { at, len } => &text[at..at + len],
+                Piece::Inserted { at, len } => self.pieces.inserted(at, len),
+            });
+        }
+        Some(out)
+    }
 }
 
 /// What a chain of splices rests on.
 #[derive(Debug)]
 pub(super) enum Whole {
     Text(Vec<u8>),
-    Chunks { list: Vec<Address>, raw_len: u64 },
+    Chunks { list: Vec<Part>, raw_len: u64 },
 }
 
 /// How a version hangs on its keyframe.
@@ -49,28 +68,18 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) const ALL: Self = Self {
-        offset: 0,
-        len: usize::MAX,
-    };
+    pub(super) const ALL: Self = Self { offset: 0, len: usize::MAX };
     /// Only the facts about the version.
     pub(super) const NOTHING: Self = Self { offset: 0, len: 0 };
 
     pub(super) fn clipped(self, raw_len: u64) -> Self {
         let left = raw_len.saturating_sub(self.offset);
-        Self {
-            offset: self.offset,
-            len: usize::try_from(left).map_or(self.len, |left| left.min(self.len)),
-        }
+        Self { offset: self.offset, len: usize::try_from(left).map_or(self.len, |left| left.min(self.len)) }
     }
 }
 
 pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Resolved> {
-    let mut window = Window {
-        pack,
-        start: 0,
-        bytes: Vec::new(),
-    };
+    let mut window = Window { pack, start: 0, bytes: Vec::new() };
     let version = window.header(at)?;
     let wanted = wanted.clipped(version.header.raw_len);
     let start = in_memory(pack, at, wanted.offset)?;
@@ -98,15 +107,18 @@ pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Re
         keyframe: place,
         keyframe_header: found.header,
     };
-    let is_needed = wanted.len > 0 || version.header.kind.is_splice();
+    let is_needed = wanted.len > 0;
     let whole = whole(&mut window, &found, place, is_needed)?;
-    Ok(Resolved {
-        raw_len: version.header.raw_len,
-        wanted,
-        pieces,
-        whole,
-        chain,
-    })
+    Ok(Resolved { raw_len: version.header.raw_len, wanted, pieces, whole, chain: Some(chain) })
+}
+
+/// The splice of a version, unpacked.
+pub(super) fn read_splice(pack: &OpenPack, at: Address) -> Result<Vec<u8>> {
+    let mut window = Window { pack, start: 0, bytes: Vec::new() };
+    let found = window.header(at)?;
+    let payload = window.payload(&found, at)?;
+    let splice = unpacked_splice(found.header.kind, payload).map_err(|what| pack.corrupt(at.offset, what))?;
+    Ok(splice.into_owned())
 }
 
 fn in_memory(pack: &OpenPack, at: Address, length: u64) -> Result<usize> {
@@ -131,18 +143,11 @@ fn whole(window: &mut Window<'_>, found: &Found, at: Address, is_needed: bool) -
     let header = &found.header;
     let raw_len = header.raw_len;
     if header.kind == Kind::Chunk {
-        return Ok(Whole::Chunks {
-            list: vec![at],
-            raw_len,
-        });
+        return Err(pack.corrupt(at.offset, "it is only a part of a content"));
     }
     let payload = window.payload(found, at)?;
     if header.kind == Kind::ChunkList {
-        let list = large::parse_list(&payload)
-            .into_iter()
-            .map(|part| part.address)
-            .collect();
-        return Ok(Whole::Chunks { list, raw_len });
+        return Ok(Whole::Chunks { list: large::parse_list(&payload), raw_len });
     }
     if !is_needed {
         return Ok(Whole::Text(Vec::new()));
@@ -167,8 +172,7 @@ fn whole(window: &mut Window<'_>, found: &Found, at: Address, is_needed: bool) -
             return Err(pack.corrupt(at.offset, "it is no keyframe"));
         }
     };
-    text.map(Whole::Text)
-        .map_err(|what| pack.corrupt(at.offset, what))
+    text.map(Whole::Text).map_err(|what| pack.corrupt(at.offset, what))
 }
 
 /// A header, and its bytes for the checksum.
@@ -220,9 +224,7 @@ impl Window<'_> {
             }
         };
         if !is_sound(&found.bytes, at, &payload[..found.header.covered_len()]) {
-            return Err(self
-                .pack
-                .corrupt(at.offset, "the checksum of the record is wrong"));
+            return Err(self.pack.corrupt(at.offset, "the checksum of the record is wrong"));
         }
         Ok(payload)
     }
@@ -233,17 +235,18 @@ impl Window<'_> {
     }
 }
 
-/// Reads a range of one chunk: the header and the table of frames, then the frames it touches.
+/// Reads a range of one chunk, whose record lies at `place` by now: the header and the table of frames, then the frames it touches.
 pub(super) fn read_chunk(
     pack: &OpenPack,
     at: Address,
+    place: u64,
     expected_len: usize,
     wanted: std::ops::Range<usize>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let corrupt = |what: &str| pack.corrupt(at.offset, what);
+    let corrupt = |what: &str| pack.corrupt(place, what);
     let mut head = [0; HEADER_LEN + large::FRAME_TABLE_MAX];
-    let read = pack.read_up_to(&mut head, at.offset)?;
+    let read = pack.read_up_to(&mut head, place)?;
     let Some((bytes, rest)) = head[..read].split_first_chunk::<HEADER_LEN>() else {
         return Err(corrupt("the pack ends before it"));
     };
@@ -251,22 +254,18 @@ pub(super) fn read_chunk(
     if header.kind != Kind::Chunk || header.raw_len != expected_len as u64 {
         return Err(corrupt("it is not the chunk that was listed"));
     }
-    let table = rest
-        .get(..header.covered_len())
-        .ok_or_else(|| corrupt("the pack ends within it"))?;
+    let table = rest.get(..header.covered_len()).ok_or_else(|| corrupt("the pack ends within it"))?;
     if !is_sound(bytes, at, table) {
         return Err(corrupt("the checksum of the record is wrong"));
     }
     let frames = large::frames(table, expected_len, header.stored_len as usize).map_err(corrupt)?;
     let touched = wanted.start / large::FRAME_LEN..wanted.end.div_ceil(large::FRAME_LEN);
-    let frames = frames
-        .get(touched.clone())
-        .ok_or_else(|| corrupt("it is shorter than was listed"))?;
+    let frames = frames.get(touched.clone()).ok_or_else(|| corrupt("it is shorter than was listed"))?;
     let (Some(first), Some(last)) = (frames.first(), frames.last()) else {
         return Ok(());
     };
     let mut stored = vec![0; last.at + last.stored_len - first.at];
-    pack.read_whole(&mut stored, at.offset + (HEADER_LEN + first.at) as u64)?;
+    pack.read_whole(&mut stored, place + (HEADER_LEN + first.at) as u64)?;
     let mut raw_at = touched.start * large::FRAME_LEN;
     let mut text = Vec::new();
     for frame in frames {
@@ -278,10 +277,7 @@ pub(super) fn read_chunk(
         } else {
             text.clear();
             frame.decode_onto(frame_bytes, &mut text).map_err(corrupt)?;
-            let (from, to) = (
-                wanted.start.max(raw_at) - raw_at,
-                wanted.end.min(raw_end) - raw_at,
-            );
+            let (from, to) = (wanted.start.max(raw_at) - raw_at, wanted.end.min(raw_end) - raw_at);
             out.extend_from_slice(&text[from..to]);
         }
         raw_at = raw_end;

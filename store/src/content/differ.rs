@@ -35,12 +35,7 @@ const BLOCK: usize = 64;
 
 pub(super) fn edits(old: &[u8], new: &[u8]) -> Vec<Edit> {
     let mut found = Vec::new();
-    Search {
-        old,
-        new,
-        time: TIME_MAX,
-    }
-    .between(0..old.len(), 0..new.len(), 0, &mut found);
+    Search { old, new, time: TIME_MAX }.between(0..old.len(), 0..new.len(), 0, &mut found);
     join_near(found)
 }
 
@@ -89,11 +84,7 @@ impl Search<'_> {
             }
             let mut pieces = Vec::new();
             self.by_anchors(old, new, depth, &mut pieces);
-            found.extend(if changed(&aligned) <= changed(&pieces) {
-                aligned
-            } else {
-                pieces
-            });
+            found.extend(if changed(&aligned) <= changed(&pieces) { aligned } else { pieces });
             return;
         }
         self.by_anchors(old, new, depth, found);
@@ -114,10 +105,8 @@ impl Search<'_> {
             .algorithm(Algorithm::Myers)
             .timeout(self.time)
             .diff_slices(&old_lines, &new_lines);
-        let (mut old_at, mut new_at) = (
-            Places::new(old.start, &old_lines),
-            Places::new(new.start, &new_lines),
-        );
+        let (mut old_at, mut new_at) =
+            (Places::new(old.start, &old_lines), Places::new(new.start, &new_lines));
         for op in diff.ops().iter().filter(|op| !matches!(op, DiffOp::Equal { .. })) {
             let (old, new) = (old_at.bytes(op.old_range()), new_at.bytes(op.new_range()));
             self.between(old, new, 1, found);
@@ -129,17 +118,12 @@ impl Search<'_> {
         let longer = old.len().max(new.len());
         let old_pieces = content_defined(&self.old[old.clone()], longer);
         let new_pieces = content_defined(&self.new[new.clone()], longer);
-        let (mut old_at, mut new_at) = (
-            Places::new(old.start, &old_pieces),
-            Places::new(new.start, &new_pieces),
-        );
+        let (mut old_at, mut new_at) =
+            (Places::new(old.start, &old_pieces), Places::new(new.start, &new_pieces));
         let (mut old_piece, mut new_piece) = (0, 0);
         let end = (old_pieces.len(), new_pieces.len());
         for (old_anchor, new_anchor) in anchors(&old_pieces, &new_pieces).into_iter().chain([end]) {
-            let (old, new) = (
-                old_at.bytes(old_piece..old_anchor),
-                new_at.bytes(new_piece..new_anchor),
-            );
+            let (old, new) = (old_at.bytes(old_piece..old_anchor), new_at.bytes(new_piece..new_anchor));
             self.between(old, new, depth + 1, found);
             (old_piece, new_piece) = (old_anchor + 1, new_anchor + 1);
         }
@@ -148,9 +132,7 @@ impl Search<'_> {
     /// For sides of one length: what differs where it stands.
     fn by_blocks(&self, old: Range<usize>, new: Range<usize>) -> Vec<Edit> {
         let mut runs: Vec<Edit> = Vec::new();
-        let blocks = self.old[old.clone()]
-            .chunks(BLOCK)
-            .zip(self.new[new.clone()].chunks(BLOCK));
+        let blocks = self.old[old.clone()].chunks(BLOCK).zip(self.new[new.clone()].chunks(BLOCK));
         for (index, (before, after)) in blocks.enumerate() {
             if before == after {
                 continue;
@@ -167,9 +149,7 @@ impl Search<'_> {
                 }),
             }
         }
-        runs.into_iter()
-            .map(|run| self.trimmed(run.old, run.new))
-            .collect()
+        runs.into_iter().map(|run| self.trimmed(run.old, run.new)).collect()
     }
 }
 
@@ -179,10 +159,7 @@ fn anchors(old: &[&[u8]], new: &[&[u8]]) -> Vec<(usize, usize)> {
     let places = |pieces: &[&[u8]]| {
         let mut places = HashMap::with_capacity(pieces.len());
         for (index, piece) in pieces.iter().enumerate() {
-            places
-                .entry(ContentHash::of(piece))
-                .and_modify(|at| *at = TWICE)
-                .or_insert(index);
+            places.entry(ContentHash::of(piece)).and_modify(|at| *at = TWICE).or_insert(index);
         }
         places
     };
@@ -225,11 +202,7 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(start: usize, pieces: &'a [&'a [u8]]) -> Self {
-        Self {
-            at: start,
-            piece: 0,
-            pieces,
-        }
+        Self { at: start, piece: 0, pieces }
     }
 
     fn bytes(&mut self, pieces: Range<usize>) -> Range<usize> {
@@ -238,10 +211,7 @@ impl<'a> Places<'a> {
     }
 
     fn advance(&mut self, piece: usize) -> usize {
-        self.at += self.pieces[self.piece..piece]
-            .iter()
-            .map(|bytes| bytes.len())
-            .sum::<usize>();
+        self.at += self.pieces[self.piece..piece].iter().map(|bytes| bytes.len()).sum::<usize>();
         self.piece = piece;
         self.at
     }
@@ -252,34 +222,14 @@ fn changed(edits: &[Edit]) -> usize {
 }
 
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    let words = a
-        .chunks_exact(8)
-        .zip(b.chunks_exact(8))
-        .take_while(|(a, b)| a == b)
-        .count()
-        * 8;
-    words
-        + a[words..]
-            .iter()
-            .zip(&b[words..])
-            .take_while(|(a, b)| a == b)
-            .count()
+    let words = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(a, b)| a == b).count() * 8;
+    words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
 }
 
 fn common_suffix(a: &[u8], b: &[u8]) -> usize {
-    let words = a
-        .rchunks_exact(8)
-        .zip(b.rchunks_exact(8))
-        .take_while(|(a, b)| a == b)
-        .count()
-        * 8;
+    let words = a.rchunks_exact(8).zip(b.rchunks_exact(8)).take_while(|(a, b)| a == b).count() * 8;
     let (a, b) = (&a[..a.len() - words], &b[..b.len() - words]);
-    words
-        + a.iter()
-            .rev()
-            .zip(b.iter().rev())
-            .take_while(|(a, b)| a == b)
-            .count()
+    words + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
 /// Whether comparing lines is likely to say anything: no NUL near the start, and enough newlines.
@@ -367,9 +317,7 @@ mod tests {
     fn noise(len: usize, seed: u64) -> Vec<u8> {
         let mut state = seed;
         let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             state.to_le_bytes()[6]
         };
         (0..len).map(|_| next()).collect()
@@ -383,9 +331,7 @@ mod tests {
     fn two_changed_lines_leave_what_is_between() {
         let line = |n: usize| format!("line {n} says something of its own\n");
         let old: String = (0..400).map(line).collect();
-        let new = old
-            .replace("line 20 says", "line 20 said")
-            .replace("line 300 says", "line 300 will say");
+        let new = old.replace("line 20 says", "line 20 said").replace("line 300 says", "line 300 will say");
         let edits = edits(old.as_bytes(), new.as_bytes());
         assert_eq!(apply(old.as_bytes(), new.as_bytes(), &edits), new.as_bytes());
         assert_eq!(edits.len(), 2);
@@ -394,10 +340,7 @@ mod tests {
 
     #[test]
     fn far_edits_in_one_long_line_are_found_apart() {
-        let old: Vec<u8> = noise(300_000, 1)
-            .into_iter()
-            .map(|byte| b'a' + byte % 26)
-            .collect();
+        let old: Vec<u8> = noise(300_000, 1).into_iter().map(|byte| b'a' + byte % 26).collect();
         let mut new = old.clone();
         new.splice(250_000..250_003, *b"INSERTED");
         new.splice(1_000..1_000, *b"ALSO");

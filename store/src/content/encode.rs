@@ -53,6 +53,16 @@ impl Base {
     pub fn address(&self) -> Address {
         self.address
     }
+
+    /// A version that nothing can be based on: what follows it becomes a keyframe.
+    pub(super) fn closed(address: Address) -> Self {
+        Self { address, hops: HOPS_MAX, chain_bytes: 0, text: Vec::new(), group: None }
+    }
+
+    /// Whether one more splice may follow.
+    pub(super) fn is_open(&self) -> bool {
+        self.hops < HOPS_MAX
+    }
 }
 
 /// Whether the next version on such a chain is likely to be a keyframe.
@@ -131,24 +141,18 @@ pub fn encode(new: &[u8], previous: Option<&Base>) -> Encoded {
         None if new.len() > CHUNK_LEN => as_chunks(new, hash),
         on_chain => {
             let whole = as_keyframe(new, hash, previous.and_then(|base| base.group.as_ref()));
-            on_chain
-                .filter(|splice| splice.stored_len() < whole.stored_len())
-                .unwrap_or(whole)
+            on_chain.filter(|splice| splice.stored_len() < whole.stored_len()).unwrap_or(whole)
         }
     }
 }
 
 /// `None` if the chain would become too long, or the difference is too large to be worth it.
 pub(super) fn as_splice(new: &[u8], hash: ContentHash, base: &Base) -> Option<Encoded> {
-    if base.hops >= HOPS_MAX || new.len() as u64 > TEXT_MAX {
+    if !base.is_open() || new.len() as u64 > TEXT_MAX {
         return None;
     }
     let of_chain = (new.len() / 2 + CHAIN_SLACK).checked_sub(base.chain_bytes as usize)?;
-    let budget = if new.len() > CHUNK_LEN {
-        of_chain.min(new.len() / 8)
-    } else {
-        of_chain
-    };
+    let budget = if new.len() > CHUNK_LEN { of_chain.min(new.len() / 8) } else { of_chain };
     let plain = splice::encode(&differ::edits(&base.text, new), new);
     let (kind, payload) =
         match (plain.len() > PACK_SPLICE_MIN).then(|| codec::compress(&plain, codec::LEVEL_HOT)) {
@@ -181,14 +185,7 @@ fn as_keyframe(new: &[u8], hash: ContentHash, group: Option<&Group>) -> Encoded 
         None => (None, 0, Kind::Keyframe, packed),
     };
     let body = Body::Record { kind, payload };
-    Encoded {
-        base,
-        hops,
-        chain_bytes: 0,
-        raw_len: new.len() as u64,
-        hash,
-        body,
-    }
+    Encoded { base, hops, chain_bytes: 0, raw_len: new.len() as u64, hash, body }
 }
 
 fn as_chunks(new: &[u8], hash: ContentHash) -> Encoded {
@@ -198,12 +195,5 @@ fn as_chunks(new: &[u8], hash: ContentHash) -> Encoded {
         payload: large::encode_chunk(raw),
     };
     let body = Body::Chunks(new.chunks(CHUNK_LEN).map(chunk).collect());
-    Encoded {
-        base: None,
-        hops: 0,
-        chain_bytes: 0,
-        raw_len: new.len() as u64,
-        hash,
-        body,
-    }
+    Encoded { base: None, hops: 0, chain_bytes: 0, raw_len: new.len() as u64, hash, body }
 }

@@ -28,11 +28,7 @@ pub(super) fn encode_chunk(raw: &[u8]) -> Vec<u8> {
     let mut frames = Vec::with_capacity(raw.len() / 3);
     for part in raw.chunks(FRAME_LEN) {
         let packed = codec::compress(part, codec::LEVEL_HOT);
-        let stored = if packed.len() < part.len() {
-            &packed[..]
-        } else {
-            part
-        };
+        let stored = if packed.len() < part.len() { &packed[..] } else { part };
         let len = u32::try_from(stored.len()).expect("it fits because a frame is no longer than its part");
         table.extend_from_slice(&len.to_le_bytes());
         table.extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
@@ -59,6 +55,13 @@ pub(super) struct Frame {
 }
 
 impl Frame {
+    /// Whether its bytes are what was written.
+    pub(super) fn is_sound(&self, payload: &[u8]) -> bool {
+        payload
+            .get(self.at..self.at + self.stored_len)
+            .is_some_and(|stored| crc32fast::hash(stored) == self.crc)
+    }
+
     pub(super) fn decode_onto(&self, stored: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
         if crc32fast::hash(stored) != self.crc {
             return Err("the checksum of a frame is wrong");
@@ -78,12 +81,7 @@ pub(super) fn frames(table: &[u8], raw_len: usize, stored_len: usize) -> Result<
     let (mut at, mut left) = (table.len(), raw_len);
     for entry in table.chunks_exact(FRAME_ENTRY_LEN) {
         let raw_len = left.min(FRAME_LEN);
-        let frame = Frame {
-            at,
-            stored_len: u32_at(entry, 0) as usize,
-            raw_len,
-            crc: u32_at(entry, 4),
-        };
+        let frame = Frame { at, stored_len: u32_at(entry, 0) as usize, raw_len, crc: u32_at(entry, 4) };
         if frame.stored_len > raw_len {
             return Err("a frame is longer than it may be");
         }
@@ -130,14 +128,8 @@ pub(super) fn parse_list(payload: &[u8]) -> Vec<Part> {
         .map(|entry| {
             let mut hash = [0; 16];
             hash.copy_from_slice(&entry[12..]);
-            let address = Address {
-                pack: PackId(u32_at(entry, 0)),
-                offset: u64_at(entry, 4),
-            };
-            Part {
-                address,
-                hash: ContentHash(hash),
-            }
+            let address = Address { pack: PackId(u32_at(entry, 0)), offset: u64_at(entry, 4) };
+            Part { address, hash: ContentHash(hash) }
         })
         .collect()
 }

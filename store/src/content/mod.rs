@@ -17,16 +17,25 @@ mod encode;
 mod pack;
 
 mod chain;
+mod cold;
 mod packs;
 mod read;
+
+mod intake;
+
+mod compact;
+mod scan;
+mod scrub;
 
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod tests;
 
+pub use compact::{Compacted, compact};
 pub use encode::{Base, Encoded, encode};
 pub use large::CHUNK_LEN;
 pub use pack::{ContentWriter, ROLL_AT, Stored};
 pub use read::{ContentReader, ContentStream};
 pub use record::Kind;
+pub use scrub::{Damage, DamageKind, scrub};

@@ -68,14 +68,7 @@ impl ContentWriter {
         // What the process before wrote and did not sync is not ours to vouch for: it is made durable with the first
         // record that follows it.
         let dir = packs_dir.to_path_buf();
-        Ok(Self {
-            disk,
-            dir,
-            roll_at,
-            active,
-            is_dirty: true,
-            is_poisoned: false,
-        })
+        Ok(Self { disk, dir, roll_at, active, is_dirty: true, is_poisoned: false })
     }
 
     /// The pack that the next record goes to.
@@ -103,10 +96,7 @@ impl ContentWriter {
             Body::Chunks(chunks) => {
                 let part = |chunk: &EncodedChunk| {
                     let address = self.append_chunk(chunk)?;
-                    Ok(Part {
-                        address,
-                        hash: chunk.hash,
-                    })
+                    Ok(Part { address, hash: chunk.hash })
                 };
                 let parts = chunks.iter().map(part).collect::<Result<Vec<_>>>()?;
                 self.append_list(&parts, encoded.raw_len)
@@ -155,10 +145,7 @@ impl ContentWriter {
     fn append_record(&mut self, header: Header, payload: &[u8]) -> Result<Address> {
         self.check_poison()?;
         let active = &mut self.active;
-        let address = Address {
-            pack: active.id,
-            offset: active.end,
-        };
+        let address = Address { pack: active.id, offset: active.end };
         let mut buffer = Vec::with_capacity(HEADER_LEN + payload.len());
         buffer.extend_from_slice(&header.to_bytes(address, &payload[..header.covered_len()]));
         buffer.extend_from_slice(payload);
@@ -202,9 +189,7 @@ impl ContentWriter {
 
     fn check_poison(&self) -> Result<()> {
         match self.is_poisoned {
-            true => Err(Error::Poisoned {
-                path: self.active.path.clone(),
-            }),
+            true => Err(Error::Poisoned { path: self.active.path.clone() }),
             false => Ok(()),
         }
     }
@@ -213,20 +198,16 @@ impl ContentWriter {
 fn stored_len(payload: &[u8]) -> Result<u32> {
     match u32::try_from(payload.len()) {
         Ok(len) if payload.len() <= STORED_MAX => Ok(len),
-        _ => Err(Error::refused(format!(
-            "a record of {} bytes is too long",
-            payload.len()
-        ))),
+        _ => Err(Error::refused(format!("a record of {} bytes is too long", payload.len()))),
     }
 }
 
 fn following(newest: Option<PackId>) -> Result<PackId> {
     match newest {
         None => Ok(PackId(1)),
-        Some(PackId(number)) => number
-            .checked_add(1)
-            .map(PackId)
-            .ok_or_else(|| Error::refused("no pack number is left")),
+        Some(PackId(number)) => {
+            number.checked_add(1).map(PackId).ok_or_else(|| Error::refused("no pack number is left"))
+        }
     }
 }
 
@@ -234,16 +215,10 @@ impl Active {
     fn begin(disk: &dyn Disk, dir: &Path, id: PackId) -> Result<Self> {
         let path = dir.join(id.hot_name());
         let file = disk.create_append(&path).map_err(Error::io("create", &path))?;
-        file.append(&pack_header(HOT_MAGIC, id))
-            .map_err(Error::io("append to", &path))?;
+        file.append(&pack_header(HOT_MAGIC, id)).map_err(Error::io("append to", &path))?;
         file.sync().map_err(Error::io("sync", &path))?;
         disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
-        Ok(Self {
-            id,
-            path,
-            file,
-            end: PACK_HEADER_LEN as u64,
-        })
+        Ok(Self { id, path, file, end: PACK_HEADER_LEN as u64 })
     }
 
     /// `None` if its beginning was torn: then nothing in it was ever confirmed.
@@ -256,19 +231,14 @@ impl Active {
         }
         let mut header = [0; PACK_HEADER_LEN];
         read_exact_at(&*file, &mut header, 0).map_err(Error::io("read", &path))?;
-        Ok(check_pack_header(&header, HOT_MAGIC, id)
-            .is_ok()
-            .then_some(Self { id, path, file, end }))
+        Ok(check_pack_header(&header, HOT_MAGIC, id).is_ok().then_some(Self { id, path, file, end }))
     }
 }
 
 /// The packs in a directory, by number; of one number, the cold form first. Strangers are passed over.
 pub(super) fn list_packs(disk: &dyn Disk, dir: &Path) -> Result<Vec<(PackId, PackForm)>> {
     let names = disk.list(dir).map_err(Error::io("list", dir))?;
-    let mut packs: Vec<_> = names
-        .iter()
-        .filter_map(|name| PackId::parse(name.to_str()?))
-        .collect();
+    let mut packs: Vec<_> = names.iter().filter_map(|name| PackId::parse(name.to_str()?)).collect();
     packs.sort_by_key(|(id, form)| (*id, *form == PackForm::Hot));
     Ok(packs)
 }

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 use super::chain::{self, Resolved, Wanted, Whole};
 use super::encode::{Base, Group, is_nearly_used_up};
-use super::large::{self, CHUNK_LEN};
+use super::large::{self, CHUNK_LEN, Part};
 use super::packs::Packs;
 use super::record::{Kind, TEXT_MAX};
 use super::splice::Piece;
@@ -27,9 +27,7 @@ pub struct ContentReader {
 impl ContentReader {
     #[must_use]
     pub fn open(disk: Arc<dyn Disk>, packs_dir: &Path) -> Self {
-        Self {
-            packs: Arc::new(Packs::new(disk, packs_dir)),
-        }
+        Self { packs: Arc::new(Packs::new(disk, packs_dir)) }
     }
 
     /// The whole content.
@@ -50,35 +48,21 @@ impl ContentReader {
     /// The content as a stream. A large one never takes more memory than a few of its frames.
     pub fn stream(&self, address: Address) -> Result<ContentStream> {
         let resolved = self.resolve(address, Wanted::ALL)?;
-        Ok(ContentStream {
-            reader: self.clone(),
-            resolved,
-            next: 0,
-            ready: Vec::new(),
-            taken: 0,
-        })
+        Ok(ContentStream { reader: self.clone(), resolved, next: 0, ready: Vec::new(), taken: 0 })
     }
 
-    /// What the next version needs to know to be based on this one. It must lie in a hot pack, and its text must fit
-    /// in memory.
+    /// What the next version needs to know to be based on this one. It is to lie in the active
+    /// pack; of anything that nothing can be based on, the answer says so, and has no text.
     pub fn base_for(&self, address: Address) -> Result<Base> {
-        let resolved = self.resolve(address, Wanted::ALL)?;
-        if resolved.raw_len > TEXT_MAX {
-            return Err(Error::refused(format!(
-                "the content at {address} is too large to be a base"
-            )));
+        if self.len(address)? > TEXT_MAX {
+            return Ok(Base::closed(address));
         }
-        let chain = resolved.chain;
+        let resolved = self.resolve(address, Wanted::ALL)?;
+        let Some(chain) = resolved.chain else { return Ok(Base::closed(address)) };
         let text = self.put_together(resolved)?;
         let is_likely = is_nearly_used_up(chain.hops, chain.chain_bytes, text.len());
         let group = if is_likely { self.group_of(&chain)? } else { None };
-        Ok(Base {
-            address,
-            hops: chain.hops,
-            chain_bytes: chain.chain_bytes,
-            text,
-            group,
-        })
+        Ok(Base { address, hops: chain.hops, chain_bytes: chain.chain_bytes, text, group })
     }
 
     fn group_of(&self, chain: &chain::Chain) -> Result<Option<Group>> {
@@ -88,11 +72,7 @@ impl ContentReader {
             Kind::Prefixed => (header.base(chain.keyframe), header.hops + 1),
             Kind::Splice | Kind::PackedSplice | Kind::ChunkList | Kind::Chunk => return Ok(None),
         };
-        Ok(Some(Group {
-            first,
-            next_place,
-            text: self.read(first)?,
-        }))
+        Ok(Some(Group { first, next_place, text: self.read(first)? }))
     }
 
     /// Lets go of a pack's open file, once it was compacted.
@@ -101,25 +81,16 @@ impl ContentReader {
     }
 
     fn resolve(&self, address: Address, wanted: Wanted) -> Result<Resolved> {
-        let pack = self.packs.get(address.pack)?;
-        chain::resolve(&pack, address, wanted)
+        self.packs.get(address.pack)?.resolve(address, wanted)
     }
 
     fn put_together(&self, resolved: Resolved) -> Result<Vec<u8>> {
-        let Resolved {
-            pieces,
-            whole,
-            wanted,
-            ..
-        } = resolved;
-        match (whole, pieces.list()) {
-            (Whole::Text(text), &[Piece::Base { at: 0, len }]) if len == text.len() => Ok(text),
-            (whole, _) => {
-                let mut out = reserved(wanted.len)?;
-                self.copy(&pieces, &whole, 0..wanted.len, &mut out)?;
-                Ok(out)
-            }
-        }
+        let Whole::Chunks { .. } = &resolved.whole else {
+            return Ok(resolved.into_text().unwrap_or_default());
+        };
+        let mut out = reserved(resolved.wanted.len)?;
+        self.copy(&resolved.pieces, &resolved.whole, 0..resolved.wanted.len, &mut out)?;
+        Ok(out)
     }
 
     /// Appends a range of what the pieces make, counted from the first of them.
@@ -149,13 +120,7 @@ impl ContentReader {
         Ok(())
     }
 
-    fn copy_chunks(
-        &self,
-        list: &[Address],
-        raw_len: u64,
-        range: Range<usize>,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
+    fn copy_chunks(&self, list: &[Part], raw_len: u64, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
         let mut at = range.start;
         while at < range.end {
             let (index, start) = (at / CHUNK_LEN, at / CHUNK_LEN * CHUNK_LEN);
@@ -165,11 +130,28 @@ impl ContentReader {
             let Some(&chunk) = list.get(index).filter(|_| at < end) else {
                 return Err(Error::refused("a range lies beyond its content"));
             };
-            let pack = self.packs.get(chunk.pack)?;
-            chain::read_chunk(&pack, chunk, chunk_len, at - start..end - start, out)?;
+            self.copy_chunk(chunk.address, chunk_len, at - start..end - start, out)?;
             at = end;
         }
         Ok(())
+    }
+
+    fn copy_chunk(&self, at: Address, len: usize, range: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+        self.packs.get(at.pack)?.read_chunk(at, len, range, out)
+    }
+
+    /// The chunks that a large content, or the one it is a splice on, is made of.
+    pub(super) fn parts(&self, address: Address) -> Result<Vec<Part>> {
+        match self.resolve(address, Wanted::NOTHING)?.whole {
+            Whole::Chunks { list, .. } => Ok(list),
+            Whole::Text(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a chunk can be read and is just this.
+    pub(super) fn chunk_is(&self, at: Address, raw: &[u8]) -> bool {
+        let mut stored = Vec::with_capacity(raw.len());
+        self.copy_chunk(at, raw.len(), 0..raw.len(), &mut stored).is_ok() && stored == raw
     }
 }
 
@@ -178,9 +160,9 @@ fn reserved(len: usize) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     match out.try_reserve_exact(len) {
         Ok(()) => Ok(out),
-        Err(_) => Err(Error::refused(format!(
-            "a content of {len} bytes does not fit in memory: read it in ranges"
-        ))),
+        Err(_) => {
+            Err(Error::refused(format!("a content of {len} bytes does not fit in memory: read it in ranges")))
+        }
     }
 }
 
@@ -200,15 +182,8 @@ impl ContentStream {
     const STEP: usize = 4 * large::FRAME_LEN;
 
     fn refill(&mut self) -> Result<()> {
-        let Resolved {
-            pieces,
-            whole,
-            wanted,
-            ..
-        } = &self.resolved;
-        let end = wanted
-            .len
-            .min((self.next / Self::STEP + 1).saturating_mul(Self::STEP));
+        let Resolved { pieces, whole, wanted, .. } = &self.resolved;
+        let end = wanted.len.min((self.next / Self::STEP + 1).saturating_mul(Self::STEP));
         self.ready.clear();
         self.taken = 0;
         self.reader.copy(pieces, whole, self.next..end, &mut self.ready)?;

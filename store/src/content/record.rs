@@ -121,10 +121,7 @@ impl Header {
 
     fn is_possible(&self, at: Address) -> bool {
         let has_base = self.base_back > 0
-            && at
-                .offset
-                .checked_sub(self.base_back)
-                .is_some_and(|base| base >= PACK_HEADER_LEN as u64);
+            && at.offset.checked_sub(self.base_back).is_some_and(|base| base >= PACK_HEADER_LEN as u64);
         let stored_len = self.stored_len as usize;
         let lengths = match self.kind {
             Kind::Raw => self.raw_len == u64::from(self.stored_len),
@@ -155,10 +152,7 @@ impl Header {
     }
 
     pub(super) fn base(&self, at: Address) -> Address {
-        Address {
-            pack: at.pack,
-            offset: at.offset - self.base_back,
-        }
+        Address { pack: at.pack, offset: at.offset - self.base_back }
     }
 
     /// Bytes in the pack, header and payload.
@@ -213,7 +207,8 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(wide)
 }
 
-fn u48_at(bytes: &[u8], at: usize) -> u64 {
+/// The caller has checked the length.
+pub(super) fn u48_at(bytes: &[u8], at: usize) -> u64 {
     let mut wide = [0; 8];
     wide[..6].copy_from_slice(&bytes[at..at + 6]);
     u64::from_le_bytes(wide)

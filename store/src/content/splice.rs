@@ -56,11 +56,7 @@ impl<'a> Splice<'a> {
         let (mut kept, mut deleted, mut inserted) = (0_usize, 0_usize, 0_usize);
         for _ in 0..count {
             let mut length = || varint::take_len(&mut payload).ok_or(CUT);
-            let hunk = Hunk {
-                gap: length()?,
-                del: length()?,
-                ins: length()?,
-            };
+            let hunk = Hunk { gap: length()?, del: length()?, ins: length()? };
             kept = kept.checked_add(hunk.gap).ok_or(LENGTHS)?;
             deleted = deleted.checked_add(hunk.del).ok_or(LENGTHS)?;
             inserted = inserted.checked_add(hunk.ins).ok_or(LENGTHS)?;
@@ -71,11 +67,7 @@ impl<'a> Splice<'a> {
             return Err(LENGTHS);
         }
         let base_len = from_base.checked_add(deleted).ok_or(LENGTHS)?;
-        Ok(Self {
-            hunks,
-            inserted: payload,
-            base_len,
-        })
+        Ok(Self { hunks, inserted: payload, base_len })
     }
 
     /// The length that the base must have.
@@ -104,15 +96,20 @@ pub(super) struct Pieces {
 impl Pieces {
     /// A range of a version in terms of itself.
     pub(super) fn of(start: usize, len: usize) -> Self {
-        Self {
-            list: vec![Piece::Base { at: start, len }],
-            spare: Vec::new(),
-            inserted: Vec::new(),
+        let mut list = Vec::new();
+        if len > 0 {
+            list.push(Piece::Base { at: start, len });
         }
+        Self { list, spare: Vec::new(), inserted: Vec::new() }
     }
 
     pub(super) fn list(&self) -> &[Piece] {
         &self.list
+    }
+
+    /// Whether both make the same of the same base.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.list == other.list && self.inserted == other.inserted
     }
 
     /// The bytes of an inserted piece.
@@ -177,16 +174,8 @@ struct Segments<'s, 'a> {
 
 impl<'s, 'a> Segments<'s, 'a> {
     fn new(splice: &'s Splice<'a>, inserted_at: usize) -> Self {
-        let mut first = Self {
-            splice,
-            hunk: 0,
-            is_inserted: true,
-            start: 0,
-            end: 0,
-            from: 0,
-            base_at: 0,
-            inserted_at,
-        };
+        let mut first =
+            Self { splice, hunk: 0, is_inserted: true, start: 0, end: 0, from: 0, base_at: 0, inserted_at };
         first.next();
         first
     }
@@ -214,11 +203,7 @@ impl<'s, 'a> Segments<'s, 'a> {
     /// `at` lies in the present run, and `len` bytes do.
     fn piece(&self, at: usize, len: usize) -> Piece {
         let at = self.from + (at - self.start);
-        if self.is_inserted {
-            Piece::Inserted { at, len }
-        } else {
-            Piece::Base { at, len }
-        }
+        if self.is_inserted { Piece::Inserted { at, len } } else { Piece::Base { at, len } }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Contents written and read back through whole packs, sound and damaged.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,13 +30,7 @@ impl Bench {
         let writer =
             ContentWriter::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR), roll_at).unwrap();
         let reader = ContentReader::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR));
-        Self {
-            disk,
-            writer,
-            reader,
-            kept: Vec::new(),
-            kinds: Vec::new(),
-        }
+        Self { disk, writer, reader, kept: Vec::new(), kinds: Vec::new() }
     }
 
     /// As the store does it: on the version before, if that is in the active pack.
@@ -71,13 +66,8 @@ impl Bench {
 
 /// Text that does not repeat itself.
 fn source(lines: usize) -> Vec<u8> {
-    let line = |n: usize| {
-        format!(
-            "let value_{n} = compute({}, \"{:x}\");\n",
-            n * 7919 % 1013,
-            n * 0x9e37_79b9
-        )
-    };
+    let line =
+        |n: usize| format!("let value_{n} = compute({}, \"{:x}\");\n", n * 7919 % 1013, n * 0x9e37_79b9);
     (0..lines).flat_map(|n| line(n).into_bytes()).collect()
 }
 
@@ -111,13 +101,7 @@ fn contents_of_every_kind_read_back() {
     text.extend_from_slice(&source(200));
     bench.keep(&text, Some(last));
     bench.check();
-    for kind in [
-        Kind::Raw,
-        Kind::Keyframe,
-        Kind::Prefixed,
-        Kind::Splice,
-        Kind::PackedSplice,
-    ] {
+    for kind in [Kind::Raw, Kind::Keyframe, Kind::Prefixed, Kind::Splice, Kind::PackedSplice] {
         assert!(bench.kinds.contains(&kind), "no {kind:?} was written");
     }
 }
@@ -158,10 +142,7 @@ fn a_base_in_another_pack_is_refused() {
     assert_eq!(bench.writer.active(), PackId(2));
     let base = bench.reader.base_for(first).unwrap();
     let encoded = encode(&edited(source(100), 1), Some(&base));
-    assert!(matches!(
-        bench.writer.append(&encoded),
-        Err(Error::Refused { .. })
-    ));
+    assert!(matches!(bench.writer.append(&encoded), Err(Error::Refused { .. })));
 }
 
 #[test]
@@ -174,9 +155,7 @@ fn opening_again_goes_on_in_the_same_pack_until_it_is_full() {
     let mut again = open(100_000);
     assert_eq!(again.active(), PackId(1));
     let base = bench.reader.base_for(address).unwrap();
-    let second = again
-        .append(&encode(&edited(source(50), 1), Some(&base)))
-        .unwrap();
+    let second = again.append(&encode(&edited(source(50), 1), Some(&base))).unwrap();
     assert_eq!(bench.reader.read(second).unwrap(), edited(source(50), 1));
     assert_eq!(open(10).active(), PackId(2));
 }
@@ -206,10 +185,7 @@ fn a_failed_sync_poisons_the_writer() {
     bench.keep(b"confirmed", None);
     bench.disk.fail_syncs(&Bench::pack_path(1));
     assert!(matches!(bench.writer.sync(), Err(Error::Poisoned { .. })));
-    assert!(matches!(
-        bench.writer.append(&encode(b"more", None)),
-        Err(Error::Poisoned { .. })
-    ));
+    assert!(matches!(bench.writer.append(&encode(b"more", None)), Err(Error::Poisoned { .. })));
     assert!(matches!(bench.writer.roll_if_full(), Err(Error::Poisoned { .. })));
 }
 
@@ -252,10 +228,7 @@ fn a_flipped_bit_is_never_a_wrong_answer() {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         bench.disk.put(&path, flipped);
-        assert!(
-            never_wrong(&bench.disk, &bench.kept, &format!("bit {bit}")) > 0,
-            "bit {bit} went unnoticed"
-        );
+        assert!(never_wrong(&bench.disk, &bench.kept, &format!("bit {bit}")) > 0, "bit {bit} went unnoticed");
     }
 }
 
@@ -280,10 +253,7 @@ fn a_record_at_another_address_is_no_record() {
     bench.disk.put(&Bench::pack_path(1), moved);
     let reader = Bench::fresh_reader(&bench.disk);
     for (address, _) in &bench.kept {
-        let shifted = Address {
-            offset: address.offset + 8,
-            ..*address
-        };
+        let shifted = Address { offset: address.offset + 8, ..*address };
         assert!(matches!(reader.read(shifted), Err(Error::Corrupt { .. })));
     }
 }
@@ -291,12 +261,373 @@ fn a_record_at_another_address_is_no_record() {
 #[test]
 fn a_missing_pack_is_named() {
     let bench = small_pack();
-    let nowhere = Address {
-        pack: PackId(9),
-        offset: 20,
-    };
+    let nowhere = Address { pack: PackId(9), offset: 20 };
     let error = bench.reader.read(nowhere).unwrap_err();
     assert!(error.to_string().contains("h-00000009.pk"), "{error}");
+}
+
+/// Large and hard to compress, so that a test does not take long to see that chunks differ.
+fn large(len: usize) -> Vec<u8> {
+    let mut bytes = noise(len / 4);
+    bytes.resize(len, b'.');
+    bytes
+}
+
+#[test]
+fn a_large_content_reads_back_whole_in_ranges_and_as_a_stream() {
+    let mut bench = Bench::new(ROLL_AT);
+    for len in [CHUNK_LEN + 1, 2 * CHUNK_LEN, 2 * CHUNK_LEN + 300_001] {
+        let content = large(len);
+        let stored = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+        assert_eq!((stored.raw_len, stored.hash), (len as u64, ContentHash::of(&content)));
+        let in_memory = bench.writer.append(&encode(&content, None)).unwrap();
+        for address in [stored.address, in_memory] {
+            assert_eq!(bench.reader.len(address).unwrap(), len as u64);
+            assert!(bench.reader.read(address).unwrap() == content);
+            for (at, count) in [(0, 10), (262_140, 10), (CHUNK_LEN - 5, 10), (len - 7, 100), (len + 5, 3)] {
+                let (from, to) = (at.min(len), (at + count).min(len));
+                assert!(bench.reader.read_range(address, at as u64, count).unwrap() == content[from..to]);
+            }
+            let mut streamed = Vec::new();
+            bench.reader.stream(address).unwrap().read_to_end(&mut streamed).unwrap();
+            assert!(streamed == content);
+        }
+    }
+}
+
+#[test]
+fn a_range_of_a_large_content_reads_only_its_frames() {
+    let mut bench = Bench::new(ROLL_AT);
+    let content = noise(CHUNK_LEN + 10);
+    let stored = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    // A bit in the second frame: ranges of the others still read.
+    let path = Bench::pack_path(1);
+    let mut bytes = bench.disk.bytes(&path);
+    bytes[400_000] ^= 1;
+    bench.disk.put(&path, bytes);
+    let reader = Bench::fresh_reader(&bench.disk);
+    assert!(reader.read_range(stored.address, 600_000, 99).unwrap() == content[600_000..600_099]);
+    assert!(matches!(reader.read_range(stored.address, 300_000, 9), Err(Error::Corrupt { .. })));
+    assert!(matches!(reader.read(stored.address), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn an_edit_that_shifts_a_large_content_is_a_splice() {
+    let mut bench = Bench::new(ROLL_AT);
+    let mut content = large(CHUNK_LEN + 200_000);
+    let first = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    let before = bench.disk.bytes(&Bench::pack_path(1)).len();
+    content.splice(70_000..70_001, *b"shifted");
+    let second = bench.writer.append_large(&mut &content[..], Some(first.address), &bench.reader).unwrap();
+    assert!(bench.disk.bytes(&Bench::pack_path(1)).len() - before < 100);
+    assert!(bench.reader.read(second.address).unwrap() == content);
+    let range = bench.reader.read_range(second.address, 69_990, 30).unwrap();
+    assert!(range == content[69_990..70_020]);
+    // It shrinks to something small, and the small one still reads.
+    let third = bench.writer.append_large(&mut &b"small"[..], Some(second.address), &bench.reader).unwrap();
+    assert_eq!(bench.reader.read(third.address).unwrap(), b"small");
+}
+
+#[test]
+fn a_chunk_that_did_not_change_is_not_written_again() {
+    let mut bench = Bench::new(1);
+    let mut content = noise(3 * CHUNK_LEN);
+    let first = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    bench.writer.roll_if_full().unwrap();
+    content[CHUNK_LEN + 9] ^= 1;
+    let second = bench.writer.append_large(&mut &content[..], Some(first.address), &bench.reader).unwrap();
+    assert_eq!(second.address.pack, PackId(2));
+    let written = bench.disk.bytes(&Bench::pack_path(2)).len();
+    assert!((CHUNK_LEN..CHUNK_LEN + 1_000).contains(&written), "{written} bytes");
+    assert!(bench.reader.read(second.address).unwrap() == content);
+}
+
+#[test]
+fn a_damaged_chunk_is_not_inherited() {
+    let mut bench = Bench::new(1);
+    let content = noise(2 * CHUNK_LEN);
+    let first = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    bench.writer.roll_if_full().unwrap();
+    let path = Bench::pack_path(1);
+    let mut bytes = bench.disk.bytes(&path);
+    bytes[900_000] ^= 1;
+    bench.disk.put(&path, bytes);
+    let reader = Bench::fresh_reader(&bench.disk);
+    let second = bench.writer.append_large(&mut &content[..], Some(first.address), &reader).unwrap();
+    assert!(reader.read(first.address).is_err());
+    assert!(reader.read(second.address).unwrap() == content);
+}
+
+/// Three files saved in turn, a large content with a splice on it, and a branch: pack 1, full, and pack 2 begun.
+fn mixed_pack(versions: usize) -> Bench {
+    let mut bench = Bench::new(u64::MAX);
+    let mut files: Vec<(Vec<u8>, Option<Address>)> =
+        [300, 40, 3].map(|lines| (source(lines), None)).into_iter().collect();
+    for version in 0..versions {
+        for (text, last) in &mut files {
+            *text = edited(std::mem::take(text), version);
+            *last = Some(bench.keep(text, *last));
+        }
+        if version % 40 == 20 {
+            let (address, content) = bench.kept[bench.kept.len() - 50].clone();
+            bench.keep(&[&content[..], b"branched"].concat(), Some(address));
+        }
+    }
+    bench.keep(&noise(3_000), None);
+    bench
+}
+
+fn with_large(bench: &mut Bench) {
+    let mut content = large(CHUNK_LEN + 70_000);
+    let first = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    bench.kept.push((first.address, content.clone()));
+    content.splice(90..90, *b"more");
+    let second = bench.writer.append_large(&mut &content[..], Some(first.address), &bench.reader).unwrap();
+    bench.kept.push((second.address, content));
+}
+
+impl Bench {
+    /// Begins the next pack, so that this one may be compacted.
+    fn roll(&mut self) {
+        let disk = Arc::clone(&self.disk) as Arc<dyn Disk>;
+        self.writer = ContentWriter::open(disk, Path::new(DIR), 1).unwrap();
+    }
+
+    fn compact(&self, pack: u32) -> crate::Result<Compacted> {
+        compact(&(Arc::clone(&self.disk) as Arc<dyn Disk>), Path::new(DIR), PackId(pack))
+    }
+
+    fn scrub(&self) -> Vec<Damage> {
+        scrub(&(Arc::clone(&self.disk) as Arc<dyn Disk>), Path::new(DIR)).unwrap()
+    }
+}
+
+#[test]
+fn a_compacted_pack_answers_for_the_same_addresses() {
+    let mut bench = mixed_pack(140);
+    with_large(&mut bench);
+    bench.roll();
+    let done = bench.compact(1).unwrap();
+    assert_eq!(bench.disk.names(), ["c-00000001.pk", "h-00000002.pk"]);
+    assert_eq!((&done.torn[..], &done.orphans[..]), (&[][..], &[][..]));
+    bench.check();
+    bench.reader.forget(PackId(1));
+    bench.check();
+    for (address, content) in &bench.kept {
+        let (from, to) = (content.len() / 2, content.len() / 2 + content.len() / 9);
+        assert_eq!(bench.reader.read_range(*address, from as u64, to - from).unwrap(), content[from..to]);
+    }
+    assert_eq!(bench.scrub(), []);
+    // A new version of a file whose last one is in a cold pack stands alone.
+    let (address, content) = bench.kept[0].clone();
+    let base = bench.reader.base_for(address).unwrap();
+    assert_eq!(encode(&edited(content, 5), Some(&base)).base(), None);
+}
+
+#[test]
+fn a_compacted_pack_is_smaller() {
+    let mut bench = mixed_pack(140);
+    bench.roll();
+    let done = bench.compact(1).unwrap();
+    assert!(done.cold_len * 3 < done.hot_len * 2, "{done:?}");
+}
+
+#[test]
+fn the_newest_pack_is_not_compacted() {
+    let bench = mixed_pack(60);
+    assert!(matches!(bench.compact(1), Err(Error::Refused { .. })));
+    bench.check();
+}
+
+#[test]
+fn a_compaction_that_stops_anywhere_leaves_one_form_whole() {
+    for changes in 0.. {
+        let mut bench = mixed_pack(55);
+        bench.roll();
+        bench.disk.stop_after(Some(changes));
+        let done = bench.compact(1);
+        bench.disk.stop_after(None);
+        let reader = Bench::fresh_reader(&bench.disk);
+        for (address, content) in &bench.kept {
+            assert_eq!(reader.read(*address).unwrap(), *content, "stopped after {changes} changes");
+        }
+        if done.is_ok() {
+            assert!(changes > 8, "only {changes} changes");
+            break;
+        }
+        bench.compact(1).unwrap();
+        assert_eq!(bench.disk.names(), ["c-00000001.pk", "h-00000002.pk"]);
+    }
+}
+
+#[test]
+fn a_pack_in_both_forms_does_not_grow() {
+    let bench = small_pack();
+    let mut forms = small_pack();
+    forms.roll();
+    forms.compact(1).unwrap();
+    let cold = Path::new(DIR).join(PackId(1).cold_name());
+    bench.disk.put(&cold, forms.disk.bytes(&cold));
+    let disk = Arc::clone(&bench.disk) as Arc<dyn Disk>;
+    let writer = ContentWriter::open(disk, Path::new(DIR), ROLL_AT).unwrap();
+    assert_eq!(writer.active(), PackId(2));
+}
+
+#[test]
+fn a_cold_pack_that_does_not_answer_alike_never_replaces_the_hot_one() {
+    let mut bench = small_pack();
+    bench.roll();
+    let mut other = Bench::new(ROLL_AT);
+    other.keep(b"RAW", None);
+    other.roll();
+    other.compact(1).unwrap();
+    let cold = Path::new(DIR).join(PackId(1).cold_name());
+    bench.disk.put(&cold, other.disk.bytes(&cold));
+    assert!(matches!(bench.compact(1), Err(Error::Corrupt { .. })));
+    assert!(bench.disk.names().contains(&PackId(1).hot_name()));
+    bench.check();
+}
+
+#[test]
+fn torn_bytes_are_stepped_over_and_reported() {
+    let mut bench = Bench::new(ROLL_AT);
+    let first = bench.keep(&source(20), None);
+    bench.disk.tear_next_append(&Bench::pack_path(1), 37);
+    assert!(bench.writer.append(&encode(&noise(900), None)).is_err());
+    let torn_at = bench.kept[0].0.offset + 28 + encode(&source(20), None).stored_len() as u64;
+    bench.keep(&edited(source(20), 1), Some(first));
+    // A chunk of which the beginning arrived, and into whose place others were written.
+    bench.disk.tear_next_append(&Bench::pack_path(1), 5_000);
+    let content = noise(CHUNK_LEN + 1);
+    assert!(bench.writer.append_large(&mut &content[..], None, &bench.reader).is_err());
+    bench.keep(b"after the torn chunk", None);
+    bench.roll();
+    let expected = [DamageKind::Torn { len: 37 }, DamageKind::Torn { len: 5_000 }];
+    assert_eq!(bench.scrub().into_iter().map(|damage| damage.kind).collect::<Vec<_>>(), expected);
+    let done = bench.compact(1).unwrap();
+    assert_eq!((done.torn[0], done.torn[1].1), ((torn_at, 37), 5_000));
+    bench.reader.forget(PackId(1));
+    bench.check();
+    assert_eq!(bench.scrub(), []);
+}
+
+#[test]
+fn scrub_finds_every_flipped_bit_of_either_form() {
+    let mut bench = small_pack();
+    bench.roll();
+    let hot = Bench::pack_path(1);
+    let hot_bytes = bench.disk.bytes(&hot);
+    let flip = |path: &Path, bytes: &[u8], bit: usize| {
+        let mut flipped = bytes.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        bench.disk.put(path, flipped);
+        never_wrong(&bench.disk, &bench.kept, &format!("bit {bit} of {}", path.display()));
+        assert!(!bench.scrub().is_empty(), "bit {bit} of {} went unnoticed", path.display());
+    };
+    for bit in 0..hot_bytes.len() * 8 {
+        flip(&hot, &hot_bytes, bit);
+    }
+    bench.disk.put(&hot, hot_bytes);
+    bench.compact(1).unwrap();
+    let cold = Path::new(DIR).join(PackId(1).cold_name());
+    let cold_bytes = bench.disk.bytes(&cold);
+    for bit in 0..cold_bytes.len() * 8 {
+        flip(&cold, &cold_bytes, bit);
+    }
+}
+
+#[test]
+fn scrub_finds_a_flipped_bit_in_a_chunk_of_either_form() {
+    let mut bench = Bench::new(ROLL_AT);
+    with_large(&mut bench);
+    bench.roll();
+    let cold = Path::new(DIR).join(PackId(1).cold_name());
+    for path in [Bench::pack_path(1), cold] {
+        let bytes = bench.disk.bytes(&path);
+        for at in [30, 60, 100, 300_000, bytes.len() - 30_000] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 4;
+            bench.disk.put(&path, flipped);
+            assert!(!bench.scrub().is_empty(), "byte {at} of {} went unnoticed", path.display());
+        }
+        bench.disk.put(&path, bytes);
+        if path == Bench::pack_path(1) {
+            bench.compact(1).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_cold_pack_cut_anywhere_is_never_a_wrong_answer() {
+    let mut bench = small_pack();
+    bench.roll();
+    bench.compact(1).unwrap();
+    let cold = Path::new(DIR).join(PackId(1).cold_name());
+    let bytes = bench.disk.bytes(&cold);
+    for len in 0..bytes.len() {
+        bench.disk.put(&cold, bytes[..len].to_vec());
+        assert!(never_wrong(&bench.disk, &bench.kept, &format!("cut at {len}")) > 0);
+        assert!(!bench.scrub().is_empty());
+    }
+}
+
+/// Prints what to compare with the facts: saves of a 70 KB file, at most three lines each, 24 files interleaved.
+#[test]
+#[ignore = "it measures; run it optimised, with --nocapture"]
+fn measure_saves() {
+    const FILES: usize = 24;
+    const SAVES: usize = 300;
+    let mut bench = Bench::new(u64::MAX);
+    let mut files: Vec<_> = (0..FILES).map(|file| (source(1_700 + file * 10), None)).collect();
+    let mut encoding = std::time::Duration::ZERO;
+    for save in 0..SAVES {
+        for (file, (text, last)) in files.iter_mut().enumerate() {
+            let mut lines: Vec<Vec<u8>> =
+                text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            let at = (save * 37 + file * 11) % lines.len();
+            for line in &mut lines[at..(at + save % 3 + 1).min(at + 1)] {
+                *line = format!("    let changed_{save} = other({});\n", save * 31 + file).into_bytes();
+            }
+            *text = lines.concat();
+            let base = last.map(|address| bench.reader.base_for(address).unwrap());
+            let start = std::time::Instant::now();
+            let encoded = encode(text, base.as_ref());
+            encoding += start.elapsed();
+            let address = bench.writer.append(&encoded).unwrap();
+            bench.kept.push((address, text.clone()));
+            *last = Some(address);
+        }
+    }
+    let versions = FILES * SAVES;
+    println!("encode {:?} each", encoding / u32::try_from(versions).unwrap());
+    bench.roll();
+    let report = |bench: &Bench, form: &str, len: u64| {
+        let mut times: Vec<_> = (0..versions)
+            .map(|n| {
+                let (address, content) = &bench.kept[n * 7919 % versions];
+                let start = std::time::Instant::now();
+                let read = bench.reader.read(*address).unwrap();
+                let time = start.elapsed();
+                assert_eq!(read.len(), content.len());
+                time
+            })
+            .collect();
+        times.sort();
+        println!(
+            "{form}: {} B/version, read p50 {:?} p99 {:?}",
+            len / versions as u64,
+            times[versions / 2],
+            times[versions * 99 / 100]
+        );
+    };
+    let start = std::time::Instant::now();
+    report(&bench, "hot", bench.disk.bytes(&Bench::pack_path(1)).len() as u64);
+    println!("reading all took {:?}", start.elapsed());
+    let start = std::time::Instant::now();
+    let done = bench.compact(1).unwrap();
+    println!("compaction took {:?}", start.elapsed());
+    bench.reader.forget(PackId(1));
+    report(&bench, "cold", done.cold_len);
 }
 
 /// One step of a history: which file, and what becomes of it.

@@ -43,10 +43,7 @@ mod tests {
 
     #[test]
     fn every_size_of_number_reads_back() {
-        for value in (0..64)
-            .flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit])
-            .chain([u64::MAX])
-        {
+        for value in (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit]).chain([u64::MAX]) {
             let mut out = Vec::new();
             put(&mut out, value);
             let mut rest = &out[..];
@@ -58,9 +55,6 @@ mod tests {
     #[test]
     fn a_number_that_does_not_fit_is_refused() {
         assert_eq!(take(&mut &[0xff; 12][..]), None);
-        assert_eq!(
-            take(&mut &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2][..]),
-            None
-        );
+        assert_eq!(take(&mut &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2][..]), None);
     }
 }
