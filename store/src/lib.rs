@@ -9,6 +9,8 @@ mod error;
 pub mod ids;
 pub mod path;
 
+pub mod diff;
+
 pub mod disk;
 pub mod journal;
 

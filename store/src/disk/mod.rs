@@ -116,7 +116,12 @@ pub enum Durability {
 }
 
 /// Replaces a file by temp file and rename, so that a reader sees the old or the new text and never a part.
-pub fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+pub fn write_atomically(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+    durability: Durability,
+) -> io::Result<()> {
     let mut temp = path.as_os_str().to_owned();
     temp.push(".tmp");
     let temp = PathBuf::from(temp);

@@ -78,8 +78,17 @@ impl Action {
         use Action as A;
         matches!(
             self,
-            A::Adjudicate | A::Checkpoint | A::Gap | A::SessionStart | A::SessionEnd
-                | A::RunStarted | A::RunFinished | A::Executed | A::Failed | A::Imported | A::Note
+            A::Adjudicate
+                | A::Checkpoint
+                | A::Gap
+                | A::SessionStart
+                | A::SessionEnd
+                | A::RunStarted
+                | A::RunFinished
+                | A::Executed
+                | A::Failed
+                | A::Imported
+                | A::Note
         )
     }
 }
@@ -437,7 +446,10 @@ mod tests {
         encode(&mut out, &stamp(3), &draft()).unwrap();
         assert_eq!((out[0], out[out.len() - 1]), (b'\n', b'\n'));
         let line = decode(&out[1..out.len() - 1]).unwrap();
-        assert_eq!((line.seq, line.action, line.item_id.as_deref()), (Seq(3), Action::Update, Some("cli_state")));
+        assert_eq!(
+            (line.seq, line.action, line.item_id.as_deref()),
+            (Seq(3), Action::Update, Some("cli_state"))
+        );
         assert_eq!(line.payload.unwrap().get(), r#"{"name":"kept \"exactly\"","n":1.50}"#);
     }
 
