@@ -164,7 +164,8 @@ impl fmt::Display for Address {
     }
 }
 
-/// A version's stored content: its address, and how many bytes its own record takes. On disk: `[pack, offset, len]`.
+/// A version's stored content: its address, and how many bytes it added to the packs (0: it was there already).
+/// On disk: `[pack, offset, len]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rec {
     pub at: Address,

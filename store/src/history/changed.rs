@@ -80,7 +80,9 @@ impl View {
             return Ok(false);
         }
         match (a.content, b.content) {
-            (Some(x), Some(y)) if x != y => Ok(self.store().content().read(x)? == self.store().content().read(y)?),
+            (Some(x), Some(y)) if x != y => {
+                Ok(self.store().content().read(x)? == self.store().content().read(y)?)
+            }
             (x, y) => Ok(x.is_some() == y.is_some() && (x.is_some() || a.kind == NodeType::Dir)),
         }
     }

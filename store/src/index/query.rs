@@ -140,8 +140,7 @@ impl<'c> Query<'c> {
 
     /// What a node is at a tick.
     pub(crate) fn version(self, lineage: &Lineage, node: NodeId) -> Result<Option<Version>> {
-        let sql =
-            const_format_version("WHERE node = ?1 AND branch = ?2 AND tick <= ?3 ORDER BY tick DESC LIMIT 1");
+        let sql = select_version("WHERE node = ?1 AND branch = ?2 AND tick <= ?3 ORDER BY tick DESC LIMIT 1");
         for &(branch, upto) in &lineage.0 {
             let values = params![node.0.cast_signed(), branch.0, upto.0.cast_signed()];
             if let Some(version) = self.one(&sql, values, read_version)? {
@@ -153,14 +152,19 @@ impl<'c> Query<'c> {
 
     /// Every version of a node on one branch, oldest first.
     pub(crate) fn versions_on(self, node: NodeId, branch: BranchNo) -> Result<Vec<Version>> {
-        let sql = const_format_version("WHERE node = ?1 AND branch = ?2 ORDER BY tick");
+        let sql = select_version("WHERE node = ?1 AND branch = ?2 ORDER BY tick");
         self.all(&sql, params![node.0.cast_signed(), branch.0], read_version)
     }
 
     /// The version that happened at exactly this tick.
     pub(crate) fn version_at(self, node: NodeId, branch: BranchNo, tick: Tick) -> Result<Option<Version>> {
-        let sql = const_format_version("WHERE node = ?1 AND branch = ?2 AND tick = ?3");
+        let sql = select_version("WHERE node = ?1 AND branch = ?2 AND tick = ?3");
         self.one(&sql, params![node.0.cast_signed(), branch.0, tick.0.cast_signed()], read_version)
+    }
+
+    /// Every version of every node on every branch.
+    pub(crate) fn all_versions(self) -> Result<Vec<Version>> {
+        self.all(&select_version("ORDER BY node, branch, tick"), [], read_version)
     }
 
     /// Where a node hangs at a tick; `None` if nowhere.
@@ -291,7 +295,7 @@ impl<'c> Query<'c> {
     }
 }
 
-fn const_format_version(condition: &str) -> String {
+fn select_version(condition: &str) -> String {
     format!("SELECT {} FROM ver {condition}", super::rows::VERSION_COLUMNS)
 }
 

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::content::{self, ContentReader, ContentWriter};
+use crate::content::{self, CHUNK_LEN, ContentReader, ContentWriter};
 use crate::error::{Error, Result};
 use crate::history::{Branch, Branches, Cursor, Point, Stand};
 use crate::ids::{Address, BranchNo, ContentHash, NodeId, Rec, Seq, Tick, UnixMillis, UnixNanos};
@@ -666,6 +666,12 @@ impl Mutation<'_> {
             Content::None => Ok(Kept { size: 0, hash: None, rec: None }),
             Content::Skipped { size } => Ok(Kept { size, hash: None, rec: None }),
             Content::Stored { rec, hash, size } => Ok(Kept { size, hash: Some(hash), rec: Some(rec) }),
+            Content::Stream { reader, size } if size > CHUNK_LEN as u64 => {
+                let stored = self.packs.append_large(reader, previous, self.contents)?;
+                let len = u32::try_from(stored.raw_len).unwrap_or(u32::MAX);
+                let rec = Rec { at: stored.address, len };
+                Ok(Kept { size: stored.raw_len, hash: Some(stored.hash), rec: Some(rec) })
+            }
             Content::Stream { reader, .. } => {
                 let mut bytes = Vec::new();
                 reader.read_to_end(&mut bytes).map_err(Error::io("read", "the file to record".as_ref()))?;

@@ -216,7 +216,10 @@ fn a_path_remembers_each_version_once_through_renames_and_forks() {
         let found = view.versions_of(&path(name)).unwrap();
         found.iter().map(|v| (v.at.0, v.branch.0, v.version.as_ref().map(|v| v.tick.0))).collect()
     };
-    assert_eq!(versions("f"), [(0, 1, Some(0)), (1, 1, Some(1)), (2, 1, None), (4, 1, Some(4)), (5, 2, Some(5))]);
+    assert_eq!(
+        versions("f"),
+        [(0, 1, Some(0)), (1, 1, Some(1)), (2, 1, None), (4, 1, Some(4)), (5, 2, Some(5))]
+    );
     assert_eq!(versions("g"), [(2, 1, Some(1)), (3, 1, Some(3))]);
     let line = view.line_of(&path("g"), Point { branch: BranchNo(1), tick: Tick(4) }).unwrap();
     assert_eq!(line.iter().map(|v| v.tick.0).collect::<Vec<_>>(), [0, 1, 3]);
@@ -291,4 +294,48 @@ fn a_file_put_back_alone_comes_along_to_the_fork_as_its_first_tick() {
     assert_eq!((text(&fork, "f"), text(&fork, "g")), (Some("0".to_owned()), Some("new".to_owned())));
     assert_eq!(text(&tree(&store, 2, 3), "g"), Some("2".to_owned()));
     assert_eq!(text(&tree(&store, 1, 2), "f"), Some("1".to_owned()));
+}
+
+#[test]
+fn lines_know_who_wrote_them_and_can_be_found_in_all_of_history() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("f", "one\ntwo\n")]);
+    save(&writer, "f", "one\nTWO\n");
+    save(&writer, "f", "zero\none\nTWO\n");
+    writer.mutate(UnixMillis(1), |m| m.rename(&path("f"), &path("g"))).unwrap();
+    let view = store.view().unwrap();
+    let head = Point { branch: BranchNo(1), tick: Tick(3) };
+    let blame = view.blame(&path("g"), head).unwrap();
+    let ticks: Vec<u64> = blame.iter().map(|(tick, _)| tick.0).collect();
+    assert_eq!(ticks, [2, 0, 1]);
+    let matcher =
+        crate::diff::Matcher::new(&crate::diff::Search { pattern: "two", ..Default::default() }).unwrap();
+    let two = std::num::NonZeroUsize::new(2).unwrap();
+    assert_eq!(view.grep(&matcher, head, two).unwrap(), []);
+    let all = view.grep_all(&matcher, two).unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!(
+        (all[0].path.to_string(), all[0].tick.0, all[0].line.clone()),
+        ("f".into(), 0, Some((2, b"two".to_vec())))
+    );
+}
+
+#[test]
+fn a_file_of_many_chunks_is_taken_as_a_stream_and_read_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[]);
+    let big: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_le_bytes).collect();
+    let mut reader = big.as_slice();
+    writer
+        .mutate_alone(UnixMillis(1), |m| {
+            let size = big.len() as u64;
+            m.save(&path("big"), &meta(NodeType::File), Content::Stream { reader: &mut reader, size })
+        })
+        .unwrap();
+    let tree = tree(&store, 1, 1);
+    let entry = tree.resolve(&path("big")).unwrap().unwrap();
+    assert_eq!(entry.version.size, big.len() as u64);
+    assert!(tree.read(&entry.version).unwrap() == big, "the content differs");
 }
