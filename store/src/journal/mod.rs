@@ -8,6 +8,7 @@ mod lines;
 pub mod reader;
 pub mod recovery;
 pub mod schema;
+pub mod seal;
 pub mod segment;
 #[cfg(test)]
 mod testing;
@@ -17,5 +18,5 @@ pub mod writer;
 
 pub use head::Head;
 pub use reader::{Entry, JournalReader, Opened, ReadFrom, ReadOptions, ReadReport, holds, scan_all};
-pub use segment::{JournalDir, JournalEnd, Place, Segments, is_current};
+pub use segment::{JournalDir, JournalEnd, LinePlace, Segments, is_current};
 pub use writer::{Fsync, Group, JournalWriter, WriterOptions};
