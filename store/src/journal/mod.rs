@@ -2,9 +2,12 @@
 //!
 //! What it looks like on disk, and what holds at every crash, stands in `store/docs/format.md`, section 3.
 
+pub mod checkpoint;
 pub mod entry;
 pub mod head;
 mod lines;
+pub mod live;
+pub mod place;
 pub mod reader;
 pub mod recovery;
 pub mod schema;

@@ -211,19 +211,10 @@ impl JournalReader {
             ReadFrom::After(end) => segments.files().iter().find(|file| file.id == end.segment).copied(),
         };
         let first = segments.files().first().copied();
-        let progress = Progress {
-            from,
-            until: options.until,
-            last: Seq(from.0 - 1),
-            end: match options.from {
-                ReadFrom::After(end) => end,
-                ReadFrom::Seq(_) => JournalEnd { seq: Seq(from.0 - 1), ..JournalEnd::EMPTY },
-            },
-            done: false,
-            writer: None,
-            origin: None,
-            report: ReadReport::default(),
-        };
+        let mut progress = Progress { until: options.until, ..Progress::behind(Seq(from.0 - 1)) };
+        if let ReadFrom::After(end) = options.from {
+            progress.end = end;
+        }
         let mut reader = Self {
             disk: Arc::clone(disk),
             dir: dir.clone(),
@@ -470,6 +461,25 @@ fn read_form(disk: &dyn Disk, path: PathBuf, form: SegmentForm, from: u64) -> Re
     }
 }
 
+/// The lines of one segment that a reader would give, in order.
+pub(crate) fn sound_lines(
+    disk: &dyn Disk,
+    dir: &JournalDir,
+    file: SegmentFile,
+    is_last: bool,
+) -> Result<Vec<Vec<u8>>> {
+    let mut loaded = load(disk, dir, file, 0)?;
+    loaded.dead = recovery::adjudications(&loaded.bytes, 0, file.id);
+    if is_last && let Some(torn) = recovery::tail_of(&loaded.bytes, 0, recovery::before(file.id)).torn {
+        loaded.limit = usize::try_from(torn.from).unwrap_or(0);
+    }
+    let (mut progress, mut at, mut lines) = (Progress::behind(recovery::before(file.id)), 0, Vec::new());
+    while let Some((_, place)) = progress.accept(&loaded, &mut at) {
+        lines.push(loaded.text(&place).to_vec());
+    }
+    Ok(lines)
+}
+
 /// Whether the journal still holds the record that somebody knew as its last: an index whose watermark does not hold
 /// is ahead of the journal or of another one, and is rebuilt.
 pub fn holds(disk: &dyn Disk, dir: &JournalDir, end: &JournalEnd) -> Result<bool> {
@@ -512,6 +522,19 @@ struct Progress {
 }
 
 impl Progress {
+    fn behind(last: Seq) -> Self {
+        Self {
+            from: last.next(),
+            until: None,
+            last,
+            end: JournalEnd { seq: last, ..JournalEnd::EMPTY },
+            done: false,
+            writer: None,
+            origin: None,
+            report: ReadReport::default(),
+        }
+    }
+
     /// The next record at or after `at`, which moves behind it.
     fn accept<'a>(&mut self, loaded: &'a Loaded, at: &mut usize) -> Option<(Line<'a>, LinePlace)> {
         let segment = loaded.file?.id;
