@@ -2,12 +2,16 @@
 //!
 //! What it looks like on disk, and what holds at every crash, stands in `store/docs/format.md`, section 3.
 
+pub mod checkpoint;
 pub mod entry;
 pub mod head;
 mod lines;
+pub mod live;
+pub mod place;
 pub mod reader;
 pub mod recovery;
 pub mod schema;
+pub mod seal;
 pub mod segment;
 #[cfg(test)]
 mod testing;
@@ -17,5 +21,5 @@ pub mod writer;
 
 pub use head::Head;
 pub use reader::{Entry, JournalReader, Opened, ReadFrom, ReadOptions, ReadReport, holds, scan_all};
-pub use segment::{JournalDir, JournalEnd, Place, Segments, is_current};
+pub use segment::{JournalDir, JournalEnd, LinePlace, Segments, is_current};
 pub use writer::{Fsync, Group, JournalWriter, WriterOptions};

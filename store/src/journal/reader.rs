@@ -18,8 +18,9 @@ use memchr::memmem;
 use super::entry::{self, Action, Line, LineFault, Writer};
 use super::lines::{lines, next_line};
 use super::recovery::{self, Adjudication, TornRange};
-use super::segment::{JournalDir, JournalEnd, Place, SegmentFile, Segments};
-use crate::disk::{Disk, read_exact_at};
+use super::seal;
+use super::segment::{JournalDir, JournalEnd, LinePlace, SegmentFile, Segments};
+use crate::disk::{Disk, read_all, read_exact_at};
 use crate::error::{Error, Result};
 use crate::ids::{SegmentForm, SegmentId, Seq, StoreId};
 
@@ -92,7 +93,7 @@ pub struct Entry<'a> {
     pub line: Line<'a>,
     /// The line as it stands on disk.
     pub text: &'a [u8],
-    pub place: Place,
+    pub place: LinePlace,
     /// `None` only where reading began behind the record that says it.
     pub writer: Option<&'a Writer>,
     pub origin: Option<&'a StoreId>,
@@ -106,7 +107,7 @@ impl Entry<'_> {
     }
 }
 
-fn end_of(seq: Seq, place: &Place) -> JournalEnd {
+fn end_of(seq: Seq, place: &LinePlace) -> JournalEnd {
     JournalEnd { seq, segment: place.segment, offset: place.offset + u64::from(place.len) + 1 }
 }
 
@@ -210,19 +211,10 @@ impl JournalReader {
             ReadFrom::After(end) => segments.files().iter().find(|file| file.id == end.segment).copied(),
         };
         let first = segments.files().first().copied();
-        let progress = Progress {
-            from,
-            until: options.until,
-            last: Seq(from.0 - 1),
-            end: match options.from {
-                ReadFrom::After(end) => end,
-                ReadFrom::Seq(_) => JournalEnd { seq: Seq(from.0 - 1), ..JournalEnd::EMPTY },
-            },
-            done: false,
-            writer: None,
-            origin: None,
-            report: ReadReport::default(),
-        };
+        let mut progress = Progress { until: options.until, ..Progress::behind(Seq(from.0 - 1)) };
+        if let ReadFrom::After(end) = options.from {
+            progress.end = end;
+        }
         let mut reader = Self {
             disk: Arc::clone(disk),
             dir: dir.clone(),
@@ -400,7 +392,7 @@ impl Loaded {
         Self { file: None, base: 0, bytes, limit: 0, damaged, dead, is_last: true }
     }
 
-    fn text(&self, place: &Place) -> &[u8] {
+    fn text(&self, place: &LinePlace) -> &[u8] {
         let start = usize::try_from(place.offset - self.base)
             .expect("an offset in memory, because it was found there");
         &self.bytes[start..start + place.len as usize]
@@ -460,8 +452,32 @@ fn read_form(disk: &dyn Disk, path: PathBuf, form: SegmentForm, from: u64) -> Re
             read_exact_at(&*file, &mut bytes, from).map_err(Error::io("read", &path))?;
             Ok((bytes, Vec::new()))
         }
-        SegmentForm::Sealed => Err(Error::corrupt(&path, 0, "sealed")),
+        SegmentForm::Sealed => {
+            let sealed = read_all(disk, &path).map_err(Error::io("read", &path))?;
+            let (mut bytes, damaged) = seal::read_lines(&sealed);
+            bytes.drain(..usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len()));
+            Ok((bytes, damaged))
+        }
     }
+}
+
+/// The lines of one segment that a reader would give, in order.
+pub(crate) fn sound_lines(
+    disk: &dyn Disk,
+    dir: &JournalDir,
+    file: SegmentFile,
+    is_last: bool,
+) -> Result<Vec<Vec<u8>>> {
+    let mut loaded = load(disk, dir, file, 0)?;
+    loaded.dead = recovery::adjudications(&loaded.bytes, 0, file.id);
+    if is_last && let Some(torn) = recovery::tail_of(&loaded.bytes, 0, recovery::before(file.id)).torn {
+        loaded.limit = usize::try_from(torn.from).unwrap_or(0);
+    }
+    let (mut progress, mut at, mut lines) = (Progress::behind(recovery::before(file.id)), 0, Vec::new());
+    while let Some((_, place)) = progress.accept(&loaded, &mut at) {
+        lines.push(loaded.text(&place).to_vec());
+    }
+    Ok(lines)
 }
 
 /// Whether the journal still holds the record that somebody knew as its last: an index whose watermark does not hold
@@ -506,8 +522,21 @@ struct Progress {
 }
 
 impl Progress {
+    fn behind(last: Seq) -> Self {
+        Self {
+            from: last.next(),
+            until: None,
+            last,
+            end: JournalEnd { seq: last, ..JournalEnd::EMPTY },
+            done: false,
+            writer: None,
+            origin: None,
+            report: ReadReport::default(),
+        }
+    }
+
     /// The next record at or after `at`, which moves behind it.
-    fn accept<'a>(&mut self, loaded: &'a Loaded, at: &mut usize) -> Option<(Line<'a>, Place)> {
+    fn accept<'a>(&mut self, loaded: &'a Loaded, at: &mut usize) -> Option<(Line<'a>, LinePlace)> {
         let segment = loaded.file?.id;
         while !self.done {
             let raw = next_line(&loaded.bytes[..loaded.limit], *at)?;
@@ -534,7 +563,7 @@ impl Progress {
             let Ok(len) = u32::try_from(raw.text.len()) else {
                 continue;
             };
-            let place = Place { segment, offset, len };
+            let place = LinePlace { segment, offset, len };
             if self.until.is_some_and(|until| line.seq > until) {
                 self.done = true;
                 return None;

@@ -28,7 +28,7 @@ impl JournalEnd {
 
 /// Where one record's line stands, without its newlines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct LinePlace {
     pub segment: SegmentId,
     pub offset: u64,
     pub len: u32,
