@@ -22,5 +22,6 @@ mod store;
 pub use error::{Error, Result};
 pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};
 pub use store::{
-    Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Store, StoreWriter,
+    Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Store,
+    StoreWriter, Upkeep,
 };

@@ -394,7 +394,12 @@ impl Bench {
     }
 
     fn compact(&self, pack: u32) -> crate::Result<Compacted> {
-        compact(&(Arc::clone(&self.disk) as Arc<dyn Disk>), Path::new(DIR), PackId(pack))
+        compact(
+            &(Arc::clone(&self.disk) as Arc<dyn Disk>),
+            Path::new(DIR),
+            Path::new("/quarantine"),
+            PackId(pack),
+        )
     }
 
     fn scrub(&self) -> Vec<Damage> {

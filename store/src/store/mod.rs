@@ -8,6 +8,7 @@
 mod config;
 mod group;
 mod layout;
+mod maintain;
 mod mutation;
 mod reconcile;
 mod writer;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use config::{Config, Dual, RecordConfig};
 pub use layout::Layout;
+pub use maintain::Upkeep;
 pub use mutation::{Content, Meta, Mutation, Saved};
 pub(crate) use reconcile::{load_branches, load_cursor};
 pub use writer::StoreWriter;
@@ -102,6 +104,7 @@ impl Store {
         for dir in [layout.dir().to_path_buf(), layout.journal(), layout.packs()] {
             disk.create_dir(&dir).map_err(Error::io("create", &dir))?;
         }
+        JournalDir::new(&layout.journal()).create(disk)?;
         let format = FormatFile { format: FORMAT, store_id };
         let mut text = serde_json::to_vec(&format).expect("a number and a string are always JSON");
         text.push(b'\n');

@@ -572,6 +572,11 @@ impl Mutation<'_> {
         self.emit(draft, body.1.as_deref(), None)
     }
 
+    /// Adds a record that was made elsewhere in the store.
+    pub(crate) fn append(&mut self, draft: Draft) -> Result<()> {
+        self.emit(draft, None, None)
+    }
+
     /// Adds a line for people to the record that was written last.
     pub fn summarise(&mut self, summary: &str) {
         if let Some(last) = self.drafts.last_mut() {

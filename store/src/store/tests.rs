@@ -339,3 +339,33 @@ fn a_file_of_many_chunks_is_taken_as_a_stream_and_read_back() {
     assert_eq!(entry.version.size, big.len() as u64);
     assert!(tree.read(&entry.version).unwrap() == big, "the content differs");
 }
+
+/// Shows EL-65: a roll makes a checkpoint, and so does asking for one; nothing runs beside the command.
+#[test]
+fn a_roll_makes_a_checkpoint_and_compaction_parks_what_it_makes_redundant() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("a", "0")]);
+    let long = "x".repeat(60_000);
+    for n in 0..400 {
+        let body = serde_json::json!({"n": n, "text": long});
+        let id = format!("h{}", n % 7);
+        writer.mutate(UnixMillis(n), move |m| m.put_entity(&ItemType::HANDOFF, &id, &body)).unwrap();
+        if n % 50 == 0 {
+            save(&writer, "a", &n.to_string());
+        }
+    }
+    assert_eq!(writer.upkeep_failures(), Vec::<String>::new());
+    let dir = crate::journal::JournalDir::new(&store.layout().journal());
+    let disk = store.disk();
+    assert_eq!(crate::journal::checkpoint::list(disk, &dir).unwrap().good.len(), 2);
+    let upkeep = writer.compact(UnixMillis(1000)).unwrap();
+    assert_eq!(upkeep.parked.len(), 2);
+    assert_eq!(writer.healed(), 0);
+    drop(writer);
+    std::fs::remove_file(store.layout().index()).unwrap();
+    let store = Store::open(Arc::clone(disk), store.layout().dir()).unwrap();
+    store.refresh(who()).unwrap();
+    assert_eq!(text(&tree(&store, 1, 3), "a"), Some("150".to_owned()));
+    assert_eq!(store.view().unwrap().entities(&ItemType::HANDOFF).unwrap().len(), 7);
+}
