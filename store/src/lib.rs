@@ -9,6 +9,7 @@ mod error;
 pub mod ids;
 pub mod path;
 
+pub mod delta;
 pub mod diff;
 pub mod disk;
 

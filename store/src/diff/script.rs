@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use similar::{Algorithm, DiffOp};
 
-/// Lines times the square root of lines: 20,000 lines on either side, which takes some tens of milliseconds at worst.
-const EFFORT_MAX: usize = 8_000_000;
+/// Lines times the square root of lines: 8,000 lines on either side, some tens of milliseconds for the worst of them.
+/// It is counted and not timed, so that a loaded machine writes the same diff as an idle one.
+const EFFORT_MAX: usize = 2_000_000;
 
 /// Lines `old` give way to lines `new`; either may be empty, not both.
 #[derive(Debug, Clone, PartialEq, Eq)]
