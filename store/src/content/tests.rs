@@ -576,14 +576,23 @@ fn a_cold_pack_cut_anywhere_is_never_a_wrong_answer() {
     }
 }
 
-/// Prints what to compare with the facts: saves of a 70 KB file, at most three lines each, 24 files interleaved.
+/// Prints what to compare with the facts: saves of at most three lines of four real
+/// files of 25 to 65 KB, interleaved.
 #[test]
 #[ignore = "it measures; run it optimised, with --nocapture"]
 fn measure_saves() {
-    const FILES: usize = 24;
+    const FILES: usize = 4;
+    const REAL: [&str; 6] = [
+        include_str!("compact.rs"),
+        include_str!("cold.rs"),
+        include_str!("differ.rs"),
+        include_str!("chain.rs"),
+        include_str!("read.rs"),
+        include_str!("record.rs"),
+    ];
     const SAVES: usize = 300;
     let mut bench = Bench::new(u64::MAX);
-    let mut files: Vec<_> = (0..FILES).map(|file| (source(1_700 + file * 10), None)).collect();
+    let mut files: Vec<_> = (0..FILES).map(|file| (REAL[file..].concat().into_bytes(), None)).collect();
     let mut encoding = std::time::Duration::ZERO;
     for save in 0..SAVES {
         for (file, (text, last)) in files.iter_mut().enumerate() {
