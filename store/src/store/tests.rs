@@ -380,6 +380,7 @@ fn a_document_can_be_had_at_each_of_its_revisions() {
     let mut kept = Vec::new();
     let mut document = crate::delta::Document::new();
     for n in 0..200u64 {
+        document.insert("n".to_owned(), n.into());
         document.insert(format!("key{}", n % 17), serde_json::json!({"count": n, "same": true}));
         if n % 5 == 4 {
             document.remove(&format!("key{}", n % 3));
