@@ -5,6 +5,7 @@
 //!     the index and frees the lock; else it serves what there is and says so.
 //!   * The order of every write: content, journal, fsync, projection, watermark.
 
+mod compare;
 mod config;
 mod group;
 mod layout;

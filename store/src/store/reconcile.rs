@@ -11,7 +11,7 @@ use super::Store;
 use super::mutation::{CURSOR_ID, Heads};
 use crate::error::{Error, Result};
 use crate::history::{Branches, Cursor};
-use crate::ids::{Tick, UnixMillis};
+use crate::ids::{BranchNo, Tick, UnixMillis};
 use crate::index::{self, Bulk, Fact, Live, Query, Unusable, apply};
 use crate::journal::entry::{ItemType, Line, PayloadRef, Writer};
 use crate::journal::{
@@ -125,9 +125,10 @@ fn fetch(store: &Store, reference: &PayloadRef) -> Result<String> {
 pub(super) fn load_heads(query: Query<'_>) -> Result<Heads> {
     let branches = load_branches(query)?;
     let last = query.last_tick()?;
+    let base_at = branches.get(BranchNo::MAIN).and_then(|main| UnixMillis::from_iso(&main.created_at));
     Ok(Heads {
         last_tick: last.as_ref().map_or(Tick::BASE, |t| t.n),
-        last_at: last.map_or(UnixMillis::default(), |t| t.at),
+        last_at: last.map_or(base_at.unwrap_or_default(), |t| t.at),
         last_node: query.last_node()?,
         branches: Arc::new(branches),
         cursor: load_cursor(query)?,
