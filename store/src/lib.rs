@@ -20,6 +20,8 @@ pub mod history;
 mod index;
 mod store;
 
+pub mod doctor;
+
 pub use error::{Error, Result};
 pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};
 pub use store::{

@@ -34,7 +34,11 @@ fn said(what: &str, error: &Error) -> String {
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, store: &T, model: &T) -> Verdict {
-    if store == model { Ok(()) } else { Err(format!("{what}: the store says {store:?}, the model {model:?}")) }
+    if store == model {
+        Ok(())
+    } else {
+        Err(format!("{what}: the store says {store:?}, the model {model:?}"))
+    }
 }
 
 fn branches(view: &View, model: &Model) -> Verdict {

@@ -27,7 +27,8 @@ pub struct Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let start = self.bytes.as_deref().map(|b| String::from_utf8_lossy(&b[..b.len().min(24)]).into_owned());
+        let start =
+            self.bytes.as_deref().map(|b| String::from_utf8_lossy(&b[..b.len().min(24)]).into_owned());
         write!(f, "{:o} of {} bytes {start:?} mtime {}", self.mode, self.size, self.mtime)
     }
 }

@@ -89,11 +89,7 @@ impl Script {
                 // A refusal is expected of the store too.
                 drop(model.mutate(*now, changes));
             }
-            Step::Init
-            | Step::Mutate { .. }
-            | Step::Note { .. }
-            | Step::Reopen { .. }
-            | Step::LoseIndex => {}
+            Step::Init | Step::Mutate { .. } | Step::Note { .. } | Step::Reopen { .. } | Step::LoseIndex => {}
         }
         self.steps.push(step);
         self.models.push(model);
@@ -132,12 +128,7 @@ impl Draw {
     }
 }
 
-fn choose_step(
-    model: &Model,
-    now: i64,
-    draw: &mut Draw,
-    more: &mut impl Iterator<Item = u64>,
-) -> Step {
+fn choose_step(model: &Model, now: i64, draw: &mut Draw, more: &mut impl Iterator<Item = u64>) -> Step {
     // Clocks are set back now and then; nothing may depend on them.
     let now = if draw.below(8) == 7 { now - 3_600_000 } else { now };
     let (count, refuse) = match draw.below(24) {
@@ -166,8 +157,9 @@ fn choose_step(
 
 /// Few paths, so that they meet often.
 fn paths() -> Vec<RelPath> {
-    let names: [&[u8]; 13] =
-        [b"a", b"b", b"d", b"d/x", b"d/y", b"d/e", b"d/e/z", b"f", b"f/x", b"f/e", b"d.x", b"\xff\n", b"f/e/z"];
+    let names: [&[u8]; 13] = [
+        b"a", b"b", b"d", b"d/x", b"d/y", b"d/e", b"d/e/z", b"f", b"f/x", b"f/e", b"d.x", b"\xff\n", b"f/e/z",
+    ];
     names.iter().map(|name| path(name)).collect()
 }
 
@@ -238,7 +230,9 @@ fn choose_node(path: &RelPath, draw: &mut Draw) -> Node {
     let kind = draw.below(8);
     let node = match (likes_to_be_a_directory, kind) {
         (true, 0..6) | (false, 0) => directory(),
-        (_, 6) => Node { kind: NodeType::Symlink, mode: 0o120_777, ..file(draw.one_of(&[&b"a"[..], b"d/x"])) },
+        (_, 6) => {
+            Node { kind: NodeType::Symlink, mode: 0o120_777, ..file(draw.one_of(&[&b"a"[..], b"d/x"])) }
+        }
         (_, 7) if draw.below(2) == 0 => Node { bytes: None, size: 1 << 40, ..file(b"") },
         _ => match draw.below(8) {
             0 => file(b""),
@@ -396,7 +390,8 @@ impl Session {
             }
             Step::Note { now, len } => {
                 let text = "n".repeat(*len);
-                let note = move |m: &mut Mutation<'_>| m.observe(Action::Note, &ItemType::COMMAND, None, &text);
+                let note =
+                    move |m: &mut Mutation<'_>| m.observe(Action::Note, &ItemType::COMMAND, None, &text);
                 self.open()?.mutate(UnixMillis(*now), note)
             }
             Step::Reopen { clean } => {
@@ -462,9 +457,9 @@ pub fn apply(m: &mut Mutation<'_>, change: &Change) -> Result<()> {
             let to = point(*to);
             m.move_cursor(Stand { branch: to.branch, tick: to.tick, partial: partial.collect() }, "revert")
         }
-        Change::CreateBranch(label, at) => {
-            m.create_branch(label, &format!("id-{label}-{}", m.branches().listed().count()), point(*at), false).map(drop)
-        }
+        Change::CreateBranch(label, at) => m
+            .create_branch(label, &format!("id-{label}-{}", m.branches().listed().count()), point(*at), false)
+            .map(drop),
         Change::ForkHere(label) => m.fork_here(label, false),
         Change::RenameBranch(old, new) => m.rename_branch(old, new),
         Change::PutEntity(id, text) => m.put_entity(&ItemType::HANDOFF, id, text),

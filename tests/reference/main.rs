@@ -29,7 +29,7 @@ fn run(script: &Script) -> Result<(), String> {
     let differs = |e: tickfs_store::Error| format!("{e:?}");
     let store = session.store().ok_or("no store was made")?;
     compare(store, script.last())?;
-    let different = session.writer().ok_or("no writer")?.index_differences().map_err(differs)?;
+    let different = session.writer().ok_or("no writer")?.store().index_differences().map_err(differs)?;
     if !different.is_empty() {
         return Err(format!("the rebuilt index differs: {different:?}"));
     }
@@ -38,11 +38,7 @@ fn run(script: &Script) -> Result<(), String> {
 
 #[test]
 fn reference_random_histories_are_what_the_model_says() {
-    let config = ProptestConfig {
-        cases: cases(64),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { cases: cases(64), failure_persistence: None, ..ProptestConfig::default() };
     let histories = prop::collection::vec(any::<u64>(), 0..60);
     let outcome = TestRunner::new(config).run(&histories, |numbers| {
         let script = Script::new(&numbers);
@@ -110,7 +106,8 @@ fn reference_the_base_of_a_branch_that_is_none_is_no_point() {
 /// The bytes of the base and of tick 2 are the same and lie in two places.
 #[test]
 fn reference_restoring_what_is_there_already_is_no_change() {
-    run(&history(&[save("a", "other\n"), save("a", "first\n"), Change::Restore(path("a"), on_main(0))])).unwrap();
+    run(&history(&[save("a", "other\n"), save("a", "first\n"), Change::Restore(path("a"), on_main(0))]))
+        .unwrap();
 }
 
 /// A partial path speaks for what is above and below it too: the directories that it needed are there, and what was

@@ -226,6 +226,27 @@ pub(crate) fn park_database(path: &Path, quarantine: &Path) -> Result<PathBuf> {
     Ok(parked)
 }
 
+/// What SQLite itself finds wrong with the file.
+pub(crate) fn integrity(db: &Connection) -> Result<Vec<String>> {
+    let check = || -> rusqlite::Result<Vec<String>> {
+        let mut statement = db.prepare("PRAGMA integrity_check(20)")?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+        lines.filter(|line| line.as_ref().map_or(true, |text| text != "ok")).collect()
+    };
+    match check() {
+        // A file too damaged to be examined is an answer too.
+        Err(rusqlite::Error::SqliteFailure(failure, text))
+            if matches!(
+                failure.code,
+                rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase
+            ) =>
+        {
+            Ok(vec![text.unwrap_or_else(|| failure.to_string())])
+        }
+        checked => checked.map_err(Error::index("was examined")),
+    }
+}
+
 /// The tables in which two indexes differ. Empty: they say the same.
 pub(crate) fn differences(db: &Connection, other: &Path) -> Result<Vec<String>> {
     let compare = || -> rusqlite::Result<Vec<String>> {

@@ -4,10 +4,11 @@
 //! A roll makes a checkpoint and seals the segment that is full, right behind the mutation that caused it; the rest
 //! happens when it is asked for.
 
-use super::StoreWriter;
+use super::{StoreWriter, reconcile};
 use crate::content::{self, Compacted};
 use crate::error::Result;
 use crate::ids::{PackForm, PackId, SegmentId, UnixMillis};
+use crate::index;
 use crate::journal::JournalDir;
 use crate::journal::checkpoint::{self, CheckpointFile};
 use crate::journal::seal::{self, Sealed};
@@ -52,6 +53,14 @@ impl StoreWriter {
         self.mutate(now, move |m| m.append(draft))?;
         checkpoint::verify(&**self.store().disk(), &self.journal_dir(), &file)?;
         Ok(file)
+    }
+
+    /// Parks the index as it is and makes it anew from the journal.
+    pub fn rebuild_index(&self) -> Result<()> {
+        self.renew_index(|store, end| {
+            index::park_database(store.index().path(), &store.layout().quarantine())?;
+            reconcile::rebuild(store, end)
+        })
     }
 
     /// Seals, checkpoints, parks what is then redundant, and compacts every pack that will not grow any more.

@@ -148,6 +148,21 @@ impl StoreWriter {
         db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })
     }
 
+    /// Puts another index in the place of the one in use.
+    pub(super) fn renew_index(
+        &self,
+        make: impl FnOnce(&Store, JournalEnd) -> Result<Connection>,
+    ) -> Result<()> {
+        let mut inner = self.inner.lock();
+        let end = inner.journal.end();
+        // The old file is closed before it is moved.
+        inner.db = Connection::open_in_memory().map_err(Error::index("was closed"))?;
+        inner.db = make(&self.store, end)?;
+        inner.heads = reconcile::load_heads(Query(&inner.db))?;
+        inner.index_is_behind = false;
+        Ok(())
+    }
+
     /// Runs `work` while no mutation is under way.
     pub(crate) fn paused<T>(
         &self,
