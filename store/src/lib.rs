@@ -11,6 +11,7 @@ pub mod path;
 
 pub mod delta;
 pub mod diff;
+pub mod redact;
 
 pub mod disk;
 pub mod journal;
