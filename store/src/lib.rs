@@ -12,6 +12,7 @@ pub mod path;
 pub mod delta;
 pub mod diff;
 pub mod disk;
+pub mod redact;
 
 pub mod content;
 pub mod journal;

@@ -201,7 +201,7 @@ mod tests {
     fn holds(old: &[usize], new: &[usize], changes: &[Change]) -> bool {
         let (mut old_at, mut new_at) = (0, 0);
         for change in changes {
-            let same = &old[old_at..change.old.start] == &new[new_at..change.new.start];
+            let same = old[old_at..change.old.start] == new[new_at..change.new.start];
             let apart = change.old.start > old_at || old_at == 0 && new_at == 0;
             let not_empty = !change.old.is_empty() || !change.new.is_empty();
             if !(same && apart && not_empty) {

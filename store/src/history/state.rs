@@ -16,6 +16,7 @@ const WHOLE_EVERY: u64 = 64;
 impl Mutation<'_> {
     /// Writes the document's next revision, and says its number; `None` if nothing changed.
     pub fn put_document(&mut self, name: &str, document: &Document) -> Result<Option<u64>> {
+        let document = &self.redacted_document(document);
         let ts = self.now().to_iso();
         let Some(last) = self.last_state_row(name)? else {
             return self.put_revision(name, &Revision::whole(1, ts, document.clone()), Action::Create);

@@ -37,6 +37,7 @@ use crate::history::View;
 use crate::ids::StoreId;
 use crate::index::{self, Index};
 use crate::journal::entry::Writer;
+use crate::redact::Redactor;
 use crate::journal::{self, JournalDir};
 
 /// The number of the format that this program reads and writes.
@@ -56,6 +57,7 @@ struct Inner {
     config: Config,
     content: ContentReader,
     index: Index,
+    redactor: Redactor,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -135,7 +137,7 @@ impl Store {
         let config = Config::read(&*disk, &layout.config())?;
         let content = ContentReader::open(Arc::clone(&disk), &layout.packs());
         let index = Index::new(disk.database(&layout.index()));
-        Ok(Self { inner: Arc::new(Inner { disk, layout, id: format.store_id, config, content, index }) })
+        Ok(Self { inner: Arc::new(Inner { disk, layout, id: format.store_id, config, content, index, redactor: Redactor::new() }) })
     }
 
     #[must_use]
@@ -161,6 +163,12 @@ impl Store {
     #[must_use]
     pub fn content(&self) -> &ContentReader {
         &self.inner.content
+    }
+
+    /// What takes secrets out of events and states before they are written. Whoever learns a secret registers it here.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.inner.redactor
     }
 
     pub(crate) fn index(&self) -> &Index {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::content::{self, CHUNK_LEN, ContentReader, ContentWriter};
+use crate::delta::Document;
 use crate::error::{Error, Result};
 use crate::history::{Branch, Branches, Cursor, PartialPath, Point, Stand};
 use crate::ids::{Address, BranchNo, ContentHash, NodeId, Rec, Seq, Tick, UnixMillis, UnixNanos};
@@ -19,6 +20,7 @@ use crate::journal::entry::{
     Action, Body, Draft, FileState, INLINE_PAYLOAD_MAX, ItemType, NodeType, PayloadRef, Place, TickFact, Who,
 };
 use crate::path::RelPath;
+use crate::redact::Redactor;
 
 /// What the writer knows of the end of history. A refused mutation gives it back as it was.
 #[derive(Debug, Clone)]
@@ -92,6 +94,7 @@ pub struct Mutation<'w> {
     pub(super) db: &'w Connection,
     pub(super) packs: &'w mut ContentWriter,
     pub(super) contents: &'w ContentReader,
+    pub(super) redactor: &'w Redactor,
     pub(super) heads: &'w mut Heads,
     pub(super) now: UnixMillis,
     pub(super) next_seq: Seq,
@@ -569,7 +572,7 @@ impl Mutation<'_> {
         if !action.is_observability() {
             return Err(Error::refused(format!("{} is a change of state, not an event", action.as_str())));
         }
-        let body = self.place_payload(to_json(payload))?;
+        let body = self.place_payload(self.redacted(payload)?)?;
         let draft = Draft {
             action,
             item_type: kind.clone(),
@@ -586,10 +589,28 @@ impl Mutation<'_> {
         self.emit(draft, None, None)
     }
 
+    /// The payload without the secrets in it.
+    fn redacted(&self, payload: &impl Serialize) -> Result<String> {
+        let mut value = serde_json::to_value(payload)
+            .map_err(|e| Error::refused(format!("the payload cannot be written as JSON: {e}")))?;
+        self.redactor.redact_value(&mut value);
+        Ok(value.to_string())
+    }
+
+    /// Takes the secrets out of a document.
+    pub(crate) fn redacted_document(&self, document: &Document) -> Document {
+        let mut value = serde_json::Value::Object(document.clone());
+        self.redactor.redact_value(&mut value);
+        match value {
+            serde_json::Value::Object(redacted) => redacted,
+            _ => Document::new(),
+        }
+    }
+
     /// Adds a line for people to the record that was written last.
     pub fn summarise(&mut self, summary: &str) {
         if let Some(last) = self.drafts.last_mut() {
-            last.summary = Some(summary.to_owned());
+            last.summary = Some(self.redactor.redact_str(summary).into_owned());
         }
     }
 

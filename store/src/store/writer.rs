@@ -229,6 +229,7 @@ impl Inner {
                 db,
                 packs: &mut self.packs,
                 contents: store.content(),
+                redactor: store.redactor(),
                 heads: &mut self.heads,
                 now: job.now(),
                 next_seq: group.next_seq(),
