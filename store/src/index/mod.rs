@@ -121,6 +121,20 @@ impl Index {
             .map_err(|why| Error::corrupt(&self.path, 0, format!("the index that was just built is {why:?}")))
     }
 
+    /// The tables in which this index differs from one that `fill` makes beside it.
+    pub(crate) fn differences(
+        &self,
+        store: &StoreId,
+        fill: impl FnOnce(&Connection) -> Result<JournalEnd>,
+    ) -> Result<Vec<String>> {
+        let aside = sibling(&self.path, ".check");
+        remove_database(&aside)?;
+        self.build(&aside, store, fill)?;
+        let found = self.read(|q| differences(q.0, &aside));
+        remove_database(&aside)?;
+        found
+    }
+
     /// Builds an index at `path`, to be used or compared.
     pub(crate) fn build(
         &self,

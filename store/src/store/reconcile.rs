@@ -82,6 +82,14 @@ pub(super) fn rebuild(store: &Store, end: JournalEnd) -> Result<Connection> {
     })
 }
 
+/// The tables in which the index differs from one that is made anew. Empty: it is what the journal says.
+pub(super) fn differences(store: &Store, end: JournalEnd) -> Result<Vec<String>> {
+    store.index().differences(store.id(), |db| {
+        fill(store, db)?;
+        Ok(end)
+    })
+}
+
 /// Puts all rows that the journal gives into an empty database.
 pub(crate) fn fill(store: &Store, db: &Connection) -> Result<()> {
     let mut rows = Bulk::new(db);

@@ -125,6 +125,14 @@ impl StoreWriter {
         self.inner.lock().journal.end()
     }
 
+    /// The tables in which the index differs from one that is made anew from the journal. It costs a rebuild, during
+    /// which no mutation runs.
+    pub fn index_differences(&self) -> Result<Vec<String>> {
+        let mut inner = self.inner.lock();
+        inner.catch_up(&self.store)?;
+        reconcile::differences(&self.store, inner.journal.end())
+    }
+
     /// Writes HEAD.json, so that whoever opens next has less to read. Dropping the writer is as safe.
     pub fn close(self) -> Result<()> {
         let Inner { db, mut journal, .. } = self.inner.into_inner();
