@@ -29,7 +29,7 @@ use crate::ids::{SegmentId, Seq, StoreId};
 use crate::journal::JournalEnd;
 
 /// The database of one store, for any number of readers. A connection is taken, used and given back.
-pub struct Index {
+pub(crate) struct Index {
     path: PathBuf,
     idle: Mutex<Pool>,
 }
