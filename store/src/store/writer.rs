@@ -244,7 +244,7 @@ impl Inner {
                 false => group.push_mutation(&drafts).map(drop),
             });
             match (&ran, savepoints) {
-                (Ok(()), _) => durable |= drafts.iter().any(|d| !d.action.is_observability()),
+                (Ok(()), _) => durable |= drafts.iter().any(must_last),
                 (Err(_), true) => {
                     execute(db, "ROLLBACK TO job")?;
                     self.heads = heads;
