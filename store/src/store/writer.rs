@@ -14,6 +14,7 @@ use super::Store;
 use super::group::{Job, Task};
 use super::mutation::{Heads, Mutation};
 use super::reconcile;
+use super::scope::Scope;
 use crate::content::ContentWriter;
 use crate::disk::DiskLock;
 use crate::error::{Error, Result};
@@ -129,6 +130,11 @@ impl StoreWriter {
         }
         let answer = slot.lock().take();
         answer.unwrap_or_else(|| Err(Error::refused("a mutation was forgotten")))
+    }
+
+    /// Says anew which directory, or which files, the store records.
+    pub fn set_scope(&self, scope: &Scope) -> Result<()> {
+        scope.write(&**self.store.disk(), self.store.layout())
     }
 
     /// The last record that is durable.
