@@ -19,6 +19,10 @@ pub mod history;
 mod index;
 mod store;
 
+pub mod render;
+
+pub mod migrate;
+
 pub use error::{Error, Result};
 pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};
 pub use store::{
