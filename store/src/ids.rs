@@ -270,6 +270,24 @@ impl UnixMillis {
         let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
+
+    /// Reads what `to_iso` writes; `None` for any other spelling.
+    #[must_use]
+    pub fn from_iso(text: &str) -> Option<Self> {
+        let number = |place: std::ops::Range<usize>| text.get(place)?.parse::<i64>().ok();
+        let days = days_from_civil(number(0..4)?, number(5..7)?, number(8..10)?);
+        let minutes = (days * 24 + number(11..13)?) * 60 + number(14..16)?;
+        let read = Self((minutes * 60 + number(17..19)?) * 1000 + number(20..23)?);
+        (read.to_iso() == text).then_some(read)
+    }
+}
+
+/// The day of a proleptic Gregorian date, counted from 1970-01-01.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Proleptic Gregorian date of a day counted from 1970-01-01 (eras of 400 years, months from March).
@@ -376,6 +394,11 @@ mod tests {
         assert_eq!(UnixMillis(0).to_iso(), "1970-01-01T00:00:00.000Z");
         assert_eq!(UnixMillis(1_709_210_096_007).to_iso(), "2024-02-29T12:34:56.007Z");
         assert_eq!(UnixMillis(-1).to_iso(), "1969-12-31T23:59:59.999Z");
+        for millis in [0, -1, 1_709_210_096_007, 951_782_399_999, 951_868_800_000, -62_135_596_800_000] {
+            assert_eq!(UnixMillis::from_iso(&UnixMillis(millis).to_iso()), Some(UnixMillis(millis)));
+        }
+        assert_eq!(UnixMillis::from_iso("2024-02-30T12:34:56.007Z"), None);
+        assert_eq!(UnixMillis::from_iso("yesterday"), None);
         for nanos in [0, 1, -1, 1_763_678_942_123_456_789, -3_000_000_001] {
             assert_eq!(UnixNanos(nanos).to_string().parse(), Ok(UnixNanos(nanos)));
         }

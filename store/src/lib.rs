@@ -9,8 +9,10 @@ mod error;
 pub mod ids;
 pub mod path;
 
+pub mod delta;
 pub mod diff;
 pub mod disk;
+pub mod redact;
 
 pub mod content;
 pub mod journal;
@@ -19,6 +21,7 @@ pub mod history;
 mod index;
 mod store;
 
+pub mod doctor;
 pub mod render;
 
 pub mod migrate;
@@ -26,5 +29,6 @@ pub mod migrate;
 pub use error::{Error, Result};
 pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};
 pub use store::{
-    Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Store, StoreWriter,
+    Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Store,
+    StoreWriter, Upkeep,
 };

@@ -1,4 +1,7 @@
 //! What the test families share.
 #![forbid(unsafe_code)]
 
+pub mod compare;
 pub mod corpus;
+pub mod model;
+pub mod session;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, Durability, write_atomically};
 use crate::ids::{Address, PackForm, PackId};
 use crate::{Error, Result};
 
@@ -44,7 +44,9 @@ pub struct Compacted {
 
 /// Compacts a hot pack that will not grow any more. A reader that has it open keeps reading the hot form until it is
 /// told to [`forget`](super::ContentReader::forget) it.
-pub fn compact(disk: &Arc<dyn Disk>, packs_dir: &Path, pack: PackId) -> Result<Compacted> {
+///
+/// Bytes that no address can reach are parked in `quarantine`, never deleted.
+pub fn compact(disk: &Arc<dyn Disk>, packs_dir: &Path, quarantine: &Path, pack: PackId) -> Result<Compacted> {
     let packs = list_packs(&**disk, packs_dir)?;
     if packs.last().is_none_or(|(newest, _)| *newest == pack) {
         return Err(Error::refused(format!("pack {} is the newest and may still grow", pack.0)));
@@ -65,7 +67,17 @@ pub fn compact(disk: &Arc<dyn Disk>, packs_dir: &Path, pack: PackId) -> Result<C
     }
     disk.sync_dir(packs_dir).map_err(Error::io("sync", packs_dir))?;
     let (hot_len, cold_len) = (hot.len()?, cold.len()?);
-    disk.remove_file(&hot_path).map_err(Error::io("remove", &hot_path))?;
+    park_lost(&**disk, quarantine, &hot, &contents.torn)?;
+    match contents.orphans.is_empty() {
+        true => disk.remove_file(&hot_path).map_err(Error::io("remove", &hot_path))?,
+        // Sound records that nobody can read: a person may want to look at them where they lay.
+        false => {
+            disk.create_dir(quarantine).map_err(Error::io("create", quarantine))?;
+            let parked = quarantine.join(pack.hot_name());
+            disk.rename(&hot_path, &parked).map_err(Error::io("park", &hot_path))?;
+            disk.sync_dir(quarantine).map_err(Error::io("sync", quarantine))?;
+        }
+    }
     disk.sync_dir(packs_dir).map_err(Error::io("sync", packs_dir))?;
     Ok(Compacted {
         records: contents.records.len() as u64,
@@ -74,6 +86,25 @@ pub fn compact(disk: &Arc<dyn Disk>, packs_dir: &Path, pack: PackId) -> Result<C
         torn: contents.torn,
         orphans: contents.orphans,
     })
+}
+
+/// Writes each range that held no sound record to a file of its own: `h-00000001.pk.<offset>`.
+fn park_lost(disk: &dyn Disk, quarantine: &Path, hot: &OpenPack, torn: &[(u64, u64)]) -> Result<()> {
+    if torn.is_empty() {
+        return Ok(());
+    }
+    disk.create_dir(quarantine).map_err(Error::io("create", quarantine))?;
+    for &(offset, len) in torn {
+        let path = quarantine.join(format!("{}.{offset}", hot.at(offset).pack.hot_name()));
+        let mut bytes = vec![
+            0;
+            usize::try_from(len)
+                .map_err(|_too_long| Error::refused("a torn range is too long to park"))?
+        ];
+        hot.read_whole(&mut bytes, offset)?;
+        write_atomically(disk, &path, &bytes, Durability::Synced).map_err(Error::io("write", &path))?;
+    }
+    Ok(())
 }
 
 fn with_tmp(path: &Path) -> PathBuf {

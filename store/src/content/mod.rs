@@ -35,6 +35,7 @@ mod tests;
 pub use compact::{Compacted, compact};
 pub use encode::{Base, Encoded, encode};
 pub use large::CHUNK_LEN;
+pub(crate) use pack::list_packs;
 pub use pack::{ContentWriter, ROLL_AT, Stored};
 pub use read::{ContentReader, ContentStream};
 pub use record::Kind;

@@ -236,7 +236,7 @@ impl Active {
 }
 
 /// The packs in a directory, by number; of one number, the cold form first. Strangers are passed over.
-pub(super) fn list_packs(disk: &dyn Disk, dir: &Path) -> Result<Vec<(PackId, PackForm)>> {
+pub(crate) fn list_packs(disk: &dyn Disk, dir: &Path) -> Result<Vec<(PackId, PackForm)>> {
     let names = disk.list(dir).map_err(Error::io("list", dir))?;
     let mut packs: Vec<_> = names.iter().filter_map(|name| PackId::parse(name.to_str()?)).collect();
     packs.sort_by_key(|(id, form)| (*id, *form == PackForm::Hot));

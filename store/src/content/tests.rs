@@ -394,7 +394,12 @@ impl Bench {
     }
 
     fn compact(&self, pack: u32) -> crate::Result<Compacted> {
-        compact(&(Arc::clone(&self.disk) as Arc<dyn Disk>), Path::new(DIR), PackId(pack))
+        compact(
+            &(Arc::clone(&self.disk) as Arc<dyn Disk>),
+            Path::new(DIR),
+            Path::new("/quarantine"),
+            PackId(pack),
+        )
     }
 
     fn scrub(&self) -> Vec<Damage> {
@@ -500,7 +505,8 @@ fn torn_bytes_are_stepped_over_and_reported() {
     bench.disk.tear_next_append(&Bench::pack_path(1), 5_000);
     let content = noise(CHUNK_LEN + 1);
     assert!(bench.writer.append_large(&mut &content[..], None, &bench.reader).is_err());
-    bench.keep(b"after the torn chunk", None);
+    let stored = bench.writer.append_large(&mut &content[..], None, &bench.reader).unwrap();
+    bench.kept.push((stored.address, content));
     bench.roll();
     let expected = [DamageKind::Torn { len: 37 }, DamageKind::Torn { len: 5_000 }];
     assert_eq!(bench.scrub().into_iter().map(|damage| damage.kind).collect::<Vec<_>>(), expected);
@@ -571,14 +577,23 @@ fn a_cold_pack_cut_anywhere_is_never_a_wrong_answer() {
     }
 }
 
-/// Prints what to compare with the facts: saves of a 70 KB file, at most three lines each, 24 files interleaved.
+/// Prints what to compare with the facts: saves of at most three lines of four real
+/// files of 25 to 65 KB, interleaved.
 #[test]
 #[ignore = "it measures; run it optimised, with --nocapture"]
 fn measure_saves() {
-    const FILES: usize = 24;
+    const FILES: usize = 4;
+    const REAL: [&str; 6] = [
+        include_str!("compact.rs"),
+        include_str!("cold.rs"),
+        include_str!("differ.rs"),
+        include_str!("chain.rs"),
+        include_str!("read.rs"),
+        include_str!("record.rs"),
+    ];
     const SAVES: usize = 300;
     let mut bench = Bench::new(u64::MAX);
-    let mut files: Vec<_> = (0..FILES).map(|file| (source(1_700 + file * 10), None)).collect();
+    let mut files: Vec<_> = (0..FILES).map(|file| (REAL[file..].concat().into_bytes(), None)).collect();
     let mut encoding = std::time::Duration::ZERO;
     for save in 0..SAVES {
         for (file, (text, last)) in files.iter_mut().enumerate() {

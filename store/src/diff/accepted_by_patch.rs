@@ -110,6 +110,19 @@ fn patch_accepts_every_diff_and_gives_the_new_bytes() {
     });
 }
 
+/// Past the bytes that tell binary from text, a NUL byte is one like any other.
+#[test]
+fn patch_accepts_a_late_nul_byte() {
+    if !patch_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let old = [&b"line\n".repeat(4000)[..], b"\0a\0\nx\0"].concat();
+    let new = [&b"line\n".repeat(4000)[..], b"\0b\0\nx\0"].concat();
+    let diff = unified(Some(&old), Some(&new), &Labels { old: b"a/x", new: b"b/x" }, 3);
+    assert_eq!(patched(dir.path(), &old, &diff.into_bytes()).unwrap(), new);
+}
+
 #[test]
 fn patch_makes_and_removes_files() {
     if !patch_is_here() {
@@ -128,7 +141,7 @@ fn patch_finds_a_file_whatever_its_name() {
     if !patch_is_here() {
         return;
     }
-    let names: [&[u8]; 12] = [
+    let names: [&[u8]; 13] = [
         b"plain",
         b"with space",
         b" leading",
@@ -141,6 +154,7 @@ fn patch_finds_a_file_whatever_its_name() {
         b"carriage\rreturn",
         b"bell\x07",
         b"it's",
+        b"new\nline",
     ];
     for name in names {
         let dir = tempfile::tempdir().unwrap();

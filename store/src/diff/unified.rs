@@ -165,7 +165,7 @@ fn write_lines(out: &mut Vec<u8>, sign: u8, lines: &[&[u8]]) {
 fn spell(name: &[u8]) -> Vec<u8> {
     let special = |&b: &u8| b.is_ascii_control() || b == b'"' || b == b'\\';
     let spaced = name.starts_with(b" ") || name.ends_with(b" ");
-    if !name.iter().any(|b| special(b)) && !spaced && std::str::from_utf8(name).is_ok() {
+    if !name.iter().any(special) && !spaced && std::str::from_utf8(name).is_ok() {
         return name.to_vec();
     }
     let mut quoted = vec![b'"'];

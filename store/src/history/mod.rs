@@ -4,6 +4,7 @@ mod branch;
 mod changed;
 mod cursor;
 mod snapshot;
+mod state;
 mod text;
 mod tree;
 mod versions;

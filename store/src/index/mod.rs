@@ -29,7 +29,7 @@ use crate::ids::{SegmentId, Seq, StoreId};
 use crate::journal::JournalEnd;
 
 /// The database of one store, for any number of readers. A connection is taken, used and given back.
-pub struct Index {
+pub(crate) struct Index {
     path: PathBuf,
     idle: Mutex<Pool>,
 }
@@ -197,14 +197,14 @@ pub(crate) fn missing_version() -> Error {
     rows::damaged_row("ver")
 }
 
-fn sibling(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
 /// The database first: without it, a log that is left behind means nothing.
-fn remove_database(path: &Path) -> Result<()> {
+pub(crate) fn remove_database(path: &Path) -> Result<()> {
     for file in [path.to_path_buf(), sibling(path, "-wal"), sibling(path, "-shm")] {
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -224,6 +224,27 @@ pub(crate) fn park_database(path: &Path, quarantine: &Path) -> Result<PathBuf> {
     std::fs::rename(path, &parked).map_err(Error::io("park the damaged index as", &parked))?;
     remove_database(path)?;
     Ok(parked)
+}
+
+/// What SQLite itself finds wrong with the file.
+pub(crate) fn integrity(db: &Connection) -> Result<Vec<String>> {
+    let check = || -> rusqlite::Result<Vec<String>> {
+        let mut statement = db.prepare("PRAGMA integrity_check(20)")?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+        lines.filter(|line| line.as_ref().map_or(true, |text| text != "ok")).collect()
+    };
+    match check() {
+        // A file too damaged to be examined is an answer too.
+        Err(rusqlite::Error::SqliteFailure(failure, text))
+            if matches!(
+                failure.code,
+                rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase
+            ) =>
+        {
+            Ok(vec![text.unwrap_or_else(|| failure.to_string())])
+        }
+        checked => checked.map_err(Error::index("was examined")),
+    }
 }
 
 /// The tables in which two indexes differ. Empty: they say the same.

@@ -265,6 +265,11 @@ impl<'c> Query<'c> {
         self.all(sql, params![name, rev.cast_signed()], |row| read_state(name, row))
     }
 
+    pub(crate) fn all_states(self, name: &str) -> Result<Vec<StateRow>> {
+        let sql = "SELECT rev, seq, whole, body, sum FROM state_rev WHERE name = ?1 ORDER BY rev";
+        self.all(sql, params![name], |row| read_state(name, row))
+    }
+
     pub(crate) fn last_state(self, name: &str) -> Result<Option<StateRow>> {
         let sql =
             "SELECT rev, seq, whole, body, sum FROM state_rev WHERE name = ?1 ORDER BY rev DESC LIMIT 1";

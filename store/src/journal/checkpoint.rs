@@ -473,6 +473,12 @@ mod tests {
             assert_eq!(was, Some(&bytes), "{}", path.display());
         }
         assert!(park(&bench.disk, &bench.dir).unwrap().segments.is_empty());
+
+        let forgotten = bench.copy();
+        for name in forgotten.disk.list(&bench.dir.archive()).unwrap() {
+            forgotten.disk.remove_file(&bench.dir.archive().join(name)).unwrap();
+        }
+        assert_eq!(states(&forgotten).0, state, "what was parked is redundant");
     }
 
     /// Shows EL-67.

@@ -271,6 +271,9 @@ pub struct Line<'a> {
     /// How many records of the same mutation follow.
     #[serde(default)]
     pub more: u32,
+    /// How many records of the same mutation came before.
+    #[serde(default)]
+    pub part: u32,
     #[serde(borrow)]
     pub ts: Cow<'a, str>,
     #[serde(default)]
@@ -344,6 +347,8 @@ struct Spelling<'a> {
     seq: Seq,
     #[serde(skip_serializing_if = "is_zero")]
     more: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    part: u32,
     ts: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin_store_id: Option<&'a StoreId>,
@@ -376,6 +381,8 @@ pub struct Stamp<'a> {
     pub seq: Seq,
     /// How many records of the same mutation follow.
     pub more: u32,
+    /// How many records of the same mutation came before.
+    pub part: u32,
     pub ts: UnixMillis,
     /// In the first record of a segment.
     pub origin: Option<&'a StoreId>,
@@ -403,6 +410,7 @@ pub fn encode(out: &mut Vec<u8>, stamp: &Stamp<'_>, draft: &Draft) -> Result<(),
         v: VERSION,
         seq: stamp.seq,
         more: stamp.more,
+        part: stamp.part,
         ts: &stamp.ts.to_iso(),
         origin_store_id: stamp.origin,
         writer: stamp.writer,
@@ -470,12 +478,21 @@ fn trailer_of(body: &[u8]) -> [u8; TRAILER_LEN] {
     trailer
 }
 
-/// The seq and `more` that the beginning of a line shows, sound or not: `None` where it is not spelled as ours.
-pub(crate) fn legible(line: &[u8]) -> Option<(Seq, u32)> {
-    let rest = line.strip_prefix(b"{\"v\":2,\"seq\":")?;
-    let (seq, rest) = leading_number(rest)?;
-    let more = rest.strip_prefix(b",\"more\":").and_then(leading_number).map_or(0, |(more, _)| more);
-    Some((Seq(seq), u32::try_from(more).unwrap_or(u32::MAX)))
+/// What the beginning of a line shows of its place, sound or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Legible {
+    pub(crate) seq: Seq,
+    pub(crate) more: u32,
+    pub(crate) part: u32,
+}
+
+/// `None` where the line is not spelled as ours.
+pub(crate) fn legible(line: &[u8]) -> Option<Legible> {
+    let (seq, rest) = leading_number(line.strip_prefix(b"{\"v\":2,\"seq\":")?)?;
+    let (more, rest) = rest.strip_prefix(b",\"more\":").and_then(leading_number).unwrap_or((0, rest));
+    let (part, _) = rest.strip_prefix(b",\"part\":").and_then(leading_number).unwrap_or((0, rest));
+    let short = |number| u32::try_from(number).unwrap_or(u32::MAX);
+    Some(Legible { seq: Seq(seq), more: short(more), part: short(part) })
 }
 
 fn leading_number(text: &[u8]) -> Option<(u64, &[u8])> {
@@ -519,7 +536,7 @@ mod tests {
     }
 
     fn stamp(seq: u64) -> Stamp<'static> {
-        Stamp { seq: Seq(seq), more: 0, ts: UnixMillis(7), origin: None, writer: None }
+        Stamp { seq: Seq(seq), more: 0, part: 0, ts: UnixMillis(7), origin: None, writer: None }
     }
 
     #[test]

@@ -592,7 +592,7 @@ impl Progress {
         if self.last >= self.from || self.from <= Seq(1) {
             return false;
         }
-        let Some((seq, _)) = entry::legible(text).filter(|(seq, _)| *seq < self.from) else {
+        let Some(seq) = entry::legible(text).map(|shown| shown.seq).filter(|seq| *seq < self.from) else {
             return false;
         };
         const HEAD: usize = 200;
@@ -618,7 +618,7 @@ impl Progress {
     fn count(&mut self, text: &[u8], bad: BadLine) {
         if matches!(bad.fault, LineFault::Version(_) | LineFault::UnknownAction(_) | LineFault::Schema(_)) {
             // The line is sound, so its seq is not missing.
-            if let Some((seq, _)) = entry::legible(text).filter(|(seq, _)| *seq > self.last) {
+            if let Some(seq) = entry::legible(text).map(|shown| shown.seq).filter(|seq| *seq > self.last) {
                 self.count_missing(seq);
                 self.last = seq;
             }

@@ -160,47 +160,30 @@ enum Start {
 /// A mutation whose last record has not been met yet.
 #[derive(Debug, Clone, Copy)]
 struct Unfinished {
-    from: usize,
     /// The seq of its last record: what its records have in common.
     last: u64,
-    /// The seq that comes next, while none is missing.
-    next: Option<Seq>,
-}
-
-/// A line of ours that is damaged and stands between mutations.
-#[derive(Debug, Clone, Copy)]
-struct Suspect {
-    from: usize,
-    /// The mutation it belongs to, as far as it says so; a block that never reached the disk says nothing.
-    mutation: Option<u64>,
+    /// The seq and the part that come next, while none is missing.
+    next: Option<(Seq, u32)>,
 }
 
 /// `None`: the window is too short to tell.
 fn examine(window: &[u8], base: u64, start: Start) -> Option<Tail> {
-    let mut scan = Scan {
-        in_step: start != Start::Anywhere,
-        conclusive: start != Start::Anywhere,
-        last_seq: match start {
-            Start::Behind(seq) => Some(seq),
-            Start::Anywhere => None,
-        },
-        last_end: None,
-        unfinished: None,
-        suspect: None,
+    let (last_seq, conclusive) = match start {
+        Start::Behind(seq) => (Some(seq), true),
+        Start::Anywhere => (None, false),
     };
-    let mut skip = 0;
-    if start == Start::Anywhere {
-        skip = memchr::memchr(b'\n', window)?;
-    }
+    let mut scan = Scan { conclusive, last_seq, last_end: None, unfinished: None, torn: None };
+    let skip = match start {
+        Start::Behind(_) => 0,
+        Start::Anywhere => memchr::memchr(b'\n', window)?,
+    };
     for line in lines(&window[skip..]) {
         scan.meet(&RawLine { start: line.start + skip, ..line });
     }
     if !scan.conclusive {
         return None;
     }
-    let unfinished = scan.unfinished.map(|mutation| mutation.from);
-    let suspect = scan.suspect.map(|suspect| suspect.from);
-    let torn = [unfinished, suspect].into_iter().flatten().min().map(|from| {
+    let torn = scan.torn.map(|from| {
         let (dead, to) = (&window[from..], base + window.len() as u64);
         TornRange {
             from: base + from as u64,
@@ -214,72 +197,52 @@ fn examine(window: &[u8], base: u64, start: Start) -> Option<Tail> {
 
 #[derive(Debug)]
 struct Scan {
-    /// Whether the beginning of each mutation from here on is seen.
-    in_step: bool,
+    /// Whether a whole mutation was met, or what stands before the window is known.
     conclusive: bool,
     last_seq: Option<Seq>,
     last_end: Option<usize>,
     unfinished: Option<Unfinished>,
-    suspect: Option<Suspect>,
+    /// The first of our bytes behind the last whole mutation.
+    torn: Option<usize>,
 }
 
 impl Scan {
     fn meet(&mut self, line: &RawLine<'_>) {
         if !line.closed {
-            self.suspect.get_or_insert(Suspect { from: line.start, mutation: None });
+            self.torn.get_or_insert(line.start);
             return;
         }
         match entry::decode(line.text) {
-            Ok(record) => {
-                let adjudicates = record.action == Action::Adjudicate;
-                self.meet_record(line, record.seq, record.more, adjudicates);
-            }
+            Ok(record) => self.meet_record(line, record.seq, record.more, record.part),
             // Sound, and written by a version that knows more than this one: its seq is taken all the same.
             Err(LineFault::Version(_) | LineFault::UnknownAction(_) | LineFault::Schema(_)) => {
-                if let Some((seq, more)) = entry::legible(line.text) {
-                    self.meet_record(line, seq, more, false);
+                if let Some(shown) = entry::legible(line.text) {
+                    self.meet_record(line, shown.seq, shown.more, shown.part);
                 }
             }
             Err(fault) if is_ours(line.text, &fault, self.last_seq) => {
-                let mutation = legible_mutation(line.text);
-                self.suspect.get_or_insert(Suspect { from: line.start, mutation });
+                self.torn.get_or_insert(line.start);
             }
             // A stranger's line is left where it is, and counted by whoever reads.
             Err(_) => {}
         }
     }
 
-    fn meet_record(&mut self, line: &RawLine<'_>, seq: Seq, more: u32, adjudicates: bool) {
-        if !self.in_step {
-            self.in_step = more == 0;
-            if self.in_step {
-                (self.last_seq, self.last_end) = (Some(seq), Some(line.end()));
-            }
-            return;
-        }
+    fn meet_record(&mut self, line: &RawLine<'_>, seq: Seq, more: u32, part: u32) {
         if self.last_seq.is_some_and(|last| seq <= last) {
             return;
         }
         let last = seq.0.saturating_add(more.into());
-        let mutation = match self.unfinished {
-            Some(open) if open.last == last => {
-                let next = (open.next == Some(seq)).then_some(seq.next());
-                Unfinished { next, ..open }
-            }
-            // Whatever came before is followed by a new mutation: it is damage, not a torn tail.
-            _ => {
-                let head = self.suspect.filter(|s| s.mutation.is_none_or(|m| m == last));
-                match head {
-                    Some(suspect) if !adjudicates => Unfinished { from: suspect.from, last, next: None },
-                    _ => Unfinished { from: line.start, last, next: Some(seq.next()) },
-                }
-            }
-        };
-        if more == 0 && mutation.next.is_some() {
+        let goes_on = self.unfinished.is_some_and(|open| open.last == last && open.next == Some((seq, part)));
+        let is_whole_so_far = part == 0 || goes_on;
+        self.torn.get_or_insert(line.start);
+        if more == 0 && is_whole_so_far {
+            // Damage that stands before a whole mutation is no torn tail: it is read around, and reported.
             (self.last_seq, self.last_end) = (Some(seq), Some(line.end()));
-            (self.unfinished, self.suspect, self.conclusive) = (None, None, true);
+            (self.unfinished, self.torn, self.conclusive) = (None, None, true);
         } else {
-            self.unfinished = Some(mutation);
+            let next = is_whole_so_far.then_some((seq.next(), part + 1));
+            self.unfinished = Some(Unfinished { last, next });
         }
     }
 }
@@ -287,7 +250,7 @@ impl Scan {
 /// Whether a damaged line at the end of a segment is a torn write of ours and no stranger's line: it shows a seq
 /// that is still to come, or holds a NUL, as a block does that never reached the disk.
 fn is_ours(line: &[u8], fault: &LineFault, last: Option<Seq>) -> bool {
-    let to_come = || entry::legible(line).is_some_and(|(seq, _)| last.is_none_or(|last| seq > last));
+    let to_come = || entry::legible(line).is_some_and(|shown| last.is_none_or(|last| shown.seq > last));
     match fault {
         LineFault::NotJson => memchr::memchr(0, line).is_some() || to_come(),
         LineFault::Checksum => entry::has_trailer(line) && to_come(),
@@ -297,14 +260,10 @@ fn is_ours(line: &[u8], fault: &LineFault, last: Option<Seq>) -> bool {
     }
 }
 
-fn legible_mutation(line: &[u8]) -> Option<u64> {
-    entry::legible(line).map(|(seq, more)| seq.0.saturating_add(more.into()))
-}
-
 /// The highest seq that a torn range shows. A range holds fewer records than bytes, so a number beyond that is damage.
 fn highest_seq(dead: &[u8], last: Seq) -> Option<Seq> {
     let bound = last.0.saturating_add(dead.len() as u64);
-    let shown = lines(dead).filter_map(|line| entry::legible(line.text)).map(|(seq, _)| seq);
+    let shown = lines(dead).filter_map(|line| entry::legible(line.text)).map(|shown| shown.seq);
     shown.filter(|seq| seq.0 <= bound).max()
 }
 

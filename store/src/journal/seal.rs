@@ -170,7 +170,7 @@ fn block_at(plain: &[u8], offset: usize) -> &[u8] {
 }
 
 fn first_seq(raw: &[u8]) -> Seq {
-    super::lines::lines(raw).find_map(|line| entry::legible(line.text)).map_or(Seq(0), |(seq, _)| seq)
+    super::lines::lines(raw).find_map(|line| entry::legible(line.text)).map_or(Seq(0), |shown| shown.seq)
 }
 
 fn length(len: usize) -> u32 {
@@ -448,8 +448,8 @@ mod tests {
         }
         assert_eq!(seen, (1..=1_200).collect::<Vec<_>>(), "a reader goes on across sealing");
         assert_eq!(bench.read().0, before);
-        for from in [1, 2, 300, 1_200] {
-            assert_eq!(bench.read_with(ReadOptions::from(Seq(from))).0, before[from as usize - 1..]);
+        for from in [1, 2, 300, 1_200_usize] {
+            assert_eq!(bench.read_with(ReadOptions::from(Seq(from as u64))).0, before[from - 1..]);
         }
         let report = verify_chain(&*bench.disk, &bench.dir).unwrap();
         assert_eq!((report.segments, report.breaks.len()), (sealed.len() as u64, 0));

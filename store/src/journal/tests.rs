@@ -178,6 +178,31 @@ fn a_record_missing_in_the_middle_of_the_last_mutation_kills_it_whole() {
     }
 }
 
+#[test]
+fn a_zeroed_block_kills_the_last_mutation_and_costs_older_ones_only_what_it_covers() {
+    let bench = Bench::new();
+    let mut journal = bench.writer(WriterOptions::default());
+    for name in ["a", "b", "c", "d"] {
+        write_one(&mut journal, &[update(name, "{}")]);
+    }
+    let path = bench.dir.plain(first());
+    let whole = bench.memory.bytes(&path);
+    let lines: Vec<_> = lines::lines(&whole).map(|line| (line.start, line.text.len())).collect();
+    for (place, (start, len)) in lines.into_iter().enumerate() {
+        let damaged = bench.copy();
+        let mut bytes = whole.clone();
+        bytes[start..start + len].fill(0);
+        damaged.memory.set(&path, &bytes);
+        let (seen, report) = damaged.read();
+        assert_eq!(seen.len(), 3, "record {} is zeroed", place + 1);
+        let (is_last, lost) = (place == 3, u64::from(place < 3));
+        assert_eq!((report.torn_tail.is_some(), report.skipped(), report.missing), (is_last, lost, lost));
+        damaged.write(&["e"]);
+        let (seen, report) = damaged.read();
+        assert_eq!((seen.last().unwrap().1.as_str(), report.dead.len()), ("e", usize::from(is_last)));
+    }
+}
+
 /// Shows EL-99.
 #[test]
 fn a_flipped_byte_in_the_middle_costs_that_record_alone() {
@@ -204,11 +229,11 @@ fn a_doubled_line_is_given_once_and_counted() {
     bench.write(&["a", "b", "c"]);
     let path = bench.dir.plain(first());
     let bytes = bench.memory.bytes(&path);
-    let second = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty()).nth(1).unwrap().to_vec();
-    let doubled = [&bytes[..], &second[..], b"\n"].concat();
+    let lines: Vec<_> = lines::lines(&bytes).map(|line| line.text).collect();
+    let doubled = [&bytes[..], lines[2], b"\n", lines[1], b"\n"].concat();
     bench.memory.set(&path, &doubled);
     let (seen, report) = bench.read();
-    assert_eq!((seen.len(), report.duplicates), (3, 1));
+    assert_eq!((seen.len(), report.duplicates), (3, 2));
     bench.write(&["d"]);
     assert_eq!(bench.seqs(), [1, 2, 3, 4]);
 }
@@ -367,6 +392,26 @@ fn a_failed_append_is_dead_as_a_whole_and_the_writer_goes_on_when_there_is_room(
     assert_eq!(bench.read().0.iter().filter(|(_, name)| name == "kept").count(), 7);
     let reopened = bench.writer(WriterOptions::default());
     assert_eq!((reopened.end(), reopened.next_seq()), (journal.end(), journal.next_seq()));
+}
+
+#[test]
+fn a_failed_append_behind_a_torn_tail_is_dead_together_with_it() {
+    let bench = Bench::new();
+    bench.write(&["a", "torn"]);
+    let path = bench.dir.plain(first());
+    let whole = bench.memory.bytes(&path);
+    bench.memory.set(&path, &whole[..whole.len() - 9]);
+    let mut journal = bench.writer(WriterOptions::default());
+    bench.memory.fail(Faults { room: Some(100), ..Faults::default() });
+    let mut group = journal.begin(testing::NOW).unwrap();
+    group.push_mutation(&[update("lost", "{}")]).unwrap();
+    assert!(group.commit().is_err());
+    bench.memory.fail(Faults::default());
+    write_one(&mut journal, &[update("kept", "{}")]);
+    let (seen, report) = bench.read();
+    let expected = [(1, "a"), (4, "adjudicate"), (5, "kept")].map(|(seq, name)| (seq, name.to_owned()));
+    assert_eq!(seen, expected);
+    assert_eq!((report.dead.len(), report.skipped(), report.missing), (1, 0, 0));
 }
 
 #[test]

@@ -411,11 +411,13 @@ impl<'w> Group<'w> {
 
     fn encode(&mut self, drafts: &[Draft]) -> Result<RangeInclusive<Seq>> {
         let (length, first, before) = (self.bytes.len(), self.next_seq, self.stamped);
-        for (draft, more) in drafts.iter().zip((0..drafts.len()).rev()) {
+        let count = u32::try_from(drafts.len())
+            .map_err(|_too_many| Error::refused("a mutation of more than 2^32 records"))?;
+        for (draft, part) in drafts.iter().zip(0..count) {
             let stamp = Stamp {
                 seq: self.next_seq,
-                more: u32::try_from(more)
-                    .map_err(|_too_large| Error::refused("a mutation of more than 2^32 records"))?,
+                more: count - 1 - part,
+                part,
                 ts: self.now,
                 origin: (!self.stamped.origin).then_some(&self.journal.origin),
                 writer: (!self.stamped.writer).then_some(&self.journal.writer),

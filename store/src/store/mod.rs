@@ -5,9 +5,11 @@
 //!     the index and frees the lock; else it serves what there is and says so.
 //!   * The order of every write: content, journal, fsync, projection, watermark.
 
+mod compare;
 mod config;
 mod group;
 mod layout;
+mod maintain;
 mod mutation;
 mod reconcile;
 mod writer;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use config::{Config, Dual, RecordConfig};
 pub use layout::Layout;
+pub use maintain::Upkeep;
 pub use mutation::{Content, Meta, Mutation, Saved};
 pub(crate) use reconcile::{load_branches, load_cursor};
 pub use writer::StoreWriter;
@@ -34,6 +37,7 @@ use crate::history::View;
 use crate::ids::StoreId;
 use crate::index::{self, Index};
 use crate::journal::entry::Writer;
+use crate::redact::Redactor;
 use crate::journal::{self, JournalDir};
 
 /// The number of the format that this program reads and writes.
@@ -53,6 +57,7 @@ struct Inner {
     config: Config,
     content: ContentReader,
     index: Index,
+    redactor: Redactor,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,6 +107,7 @@ impl Store {
         for dir in [layout.dir().to_path_buf(), layout.journal(), layout.packs()] {
             disk.create_dir(&dir).map_err(Error::io("create", &dir))?;
         }
+        JournalDir::new(&layout.journal()).create(disk)?;
         let format = FormatFile { format: FORMAT, store_id };
         let mut text = serde_json::to_vec(&format).expect("a number and a string are always JSON");
         text.push(b'\n');
@@ -131,7 +137,7 @@ impl Store {
         let config = Config::read(&*disk, &layout.config())?;
         let content = ContentReader::open(Arc::clone(&disk), &layout.packs());
         let index = Index::new(disk.database(&layout.index()));
-        Ok(Self { inner: Arc::new(Inner { disk, layout, id: format.store_id, config, content, index }) })
+        Ok(Self { inner: Arc::new(Inner { disk, layout, id: format.store_id, config, content, index, redactor: Redactor::new() }) })
     }
 
     #[must_use]
@@ -157,6 +163,12 @@ impl Store {
     #[must_use]
     pub fn content(&self) -> &ContentReader {
         &self.inner.content
+    }
+
+    /// What takes secrets out of events and states before they are written. Whoever learns a secret registers it here.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.inner.redactor
     }
 
     pub(crate) fn index(&self) -> &Index {

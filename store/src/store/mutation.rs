@@ -11,14 +11,16 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::content::{self, CHUNK_LEN, ContentReader, ContentWriter};
+use crate::delta::Document;
 use crate::error::{Error, Result};
-use crate::history::{Branch, Branches, Cursor, Point, Stand};
+use crate::history::{Branch, Branches, Cursor, PartialPath, Point, Stand};
 use crate::ids::{Address, BranchNo, ContentHash, NodeId, Rec, Seq, Tick, UnixMillis, UnixNanos};
 use crate::index::{BIG_RECORD, Fact, Lineage, Live, Query, Version, apply};
 use crate::journal::entry::{
     Action, Body, Draft, FileState, INLINE_PAYLOAD_MAX, ItemType, NodeType, PayloadRef, Place, TickFact, Who,
 };
 use crate::path::RelPath;
+use crate::redact::Redactor;
 
 /// What the writer knows of the end of history. A refused mutation gives it back as it was.
 #[derive(Debug, Clone)]
@@ -92,6 +94,7 @@ pub struct Mutation<'w> {
     pub(super) db: &'w Connection,
     pub(super) packs: &'w mut ContentWriter,
     pub(super) contents: &'w ContentReader,
+    pub(super) redactor: &'w Redactor,
     pub(super) heads: &'w mut Heads,
     pub(super) now: UnixMillis,
     pub(super) next_seq: Seq,
@@ -168,6 +171,14 @@ impl Mutation<'_> {
         Ok(Point { branch: cursor.branch, tick })
     }
 
+    fn require_point(&self, at: Point) -> Result<()> {
+        let branches = &self.heads.branches;
+        match branches.get(at.branch).is_some() && branches.is_on(at.branch, at.tick) {
+            true => Ok(()),
+            false => Err(Error::not_found(format!("tick {} is not on branch number {}", at.tick, at.branch))),
+        }
+    }
+
     fn lineage(&self, point: Point) -> Lineage {
         self.heads.branches.lineage(point.branch, point.tick)
     }
@@ -230,6 +241,9 @@ impl Mutation<'_> {
 
     /// Records a path as it is on disk now. Nothing differs: no tick. While detached, the first difference forks.
     pub fn save(&mut self, path: &RelPath, meta: &Meta, content: Content<'_>) -> Result<Saved> {
+        if path.is_root() && meta.kind != NodeType::Dir {
+            return Err(Error::refused("the root is a directory and stays one"));
+        }
         let known = self.find_at_cursor(path)?;
         let content = match self.unless_equal(known.as_ref(), meta, content)? {
             Some(content) => content,
@@ -241,6 +255,7 @@ impl Mutation<'_> {
 
     /// Copies an old version forward as a new change: one tick, or none if nothing differs.
     pub fn restore(&mut self, path: &RelPath, at: Point, mtime: Option<UnixNanos>) -> Result<Saved> {
+        self.require_point(at)?;
         let lineage = self.lineage(at);
         let Some(old) = self.find(&lineage, path)? else {
             return Err(Error::not_found(format!("{path} did not exist at tick {}", at.tick)));
@@ -264,7 +279,7 @@ impl Mutation<'_> {
 
     /// Records that a path moved, with all that is below it: one tick.
     pub fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<Tick> {
-        if from.is_root() || to.is_root() || to.starts_with(from) {
+        if to.starts_with(from) || from.starts_with(to) {
             return Err(Error::refused(format!("{from} cannot become {to}")));
         }
         self.attach()?;
@@ -375,9 +390,8 @@ impl Mutation<'_> {
     pub fn move_cursor(&mut self, to: Stand, moved: &str) -> Result<()> {
         let from = self.cursor_point()?;
         let partial = self.require_cursor()?.partial.clone();
-        if !self.heads.branches.is_on(to.branch, to.tick) {
-            return Err(Error::not_found(format!("tick {} is not on that branch", to.tick)));
-        }
+        self.require_point(Point { branch: to.branch, tick: to.tick })?;
+        to.partial.iter().try_for_each(|partial| self.require_point(partial.at))?;
         let head = self.heads.branches.head(to.branch);
         self.put_cursor(Cursor {
             branch: to.branch,
@@ -394,9 +408,7 @@ impl Mutation<'_> {
         if self.heads.branches.by_label(label).is_ok() {
             return Err(Error::refused(format!("there is a branch named {label:?} already")));
         }
-        if !self.heads.branches.is_on(at.branch, at.tick) {
-            return Err(Error::not_found(format!("tick {} is not on that branch", at.tick)));
-        }
+        self.require_point(at)?;
         let no = self.heads.branches.next_no();
         let branch = Branch {
             id: id.to_owned(),
@@ -570,7 +582,7 @@ impl Mutation<'_> {
         if !action.is_observability() {
             return Err(Error::refused(format!("{} is a change of state, not an event", action.as_str())));
         }
-        let body = self.place_payload(to_json(payload))?;
+        let body = self.place_payload(self.redacted(payload)?)?;
         let draft = Draft {
             action,
             item_type: kind.clone(),
@@ -582,10 +594,33 @@ impl Mutation<'_> {
         self.emit(draft, body.1.as_deref(), None)
     }
 
+    /// Adds a record that was made elsewhere in the store.
+    pub(crate) fn append(&mut self, draft: Draft) -> Result<()> {
+        self.emit(draft, None, None)
+    }
+
+    /// The payload without the secrets in it.
+    fn redacted(&self, payload: &impl Serialize) -> Result<String> {
+        let mut value = serde_json::to_value(payload)
+            .map_err(|e| Error::refused(format!("the payload cannot be written as JSON: {e}")))?;
+        self.redactor.redact_value(&mut value);
+        Ok(value.to_string())
+    }
+
+    /// Takes the secrets out of a document.
+    pub(crate) fn redacted_document(&self, document: &Document) -> Document {
+        let mut value = serde_json::Value::Object(document.clone());
+        self.redactor.redact_value(&mut value);
+        match value {
+            serde_json::Value::Object(redacted) => redacted,
+            _ => Document::new(),
+        }
+    }
+
     /// Adds a line for people to the record that was written last.
     pub fn summarise(&mut self, summary: &str) {
         if let Some(last) = self.drafts.last_mut() {
-            last.summary = Some(summary.to_owned());
+            last.summary = Some(self.redactor.redact_str(summary).into_owned());
         }
     }
 
@@ -593,11 +628,29 @@ impl Mutation<'_> {
 
     /// A path as the root has it by the cursor: `partial` speaks before the tree.
     fn find_at_cursor(&self, path: &RelPath) -> Result<Option<Found>> {
-        let point = match self.require_cursor()?.partial_point(path) {
-            Some(point) => point,
-            None => self.cursor_point()?,
+        self.find_behind(&self.require_cursor()?.partial, path)
+    }
+
+    /// The last of `partial` that says something of the path decides: about itself, and about the directories above it
+    /// and what was below it, just as [`Self::bring_to`] would make it.
+    fn find_behind(&self, partial: &[PartialPath], path: &RelPath) -> Result<Option<Found>> {
+        let Some((last, earlier)) = partial.split_last() else {
+            return self.find(&self.lineage(self.cursor_point()?), path);
         };
-        self.find(&self.lineage(point), path)
+        let then = self.lineage(last.at);
+        if last.path == *path {
+            return self.find(&then, path);
+        }
+        let is_dir = |found: &Found| found.version.kind == NodeType::Dir;
+        let before = self.find_behind(earlier, path)?;
+        if path.starts_with(&last.path) && !self.find(&then, &last.path)?.as_ref().is_some_and(is_dir) {
+            return Ok(None);
+        }
+        let needs_a_directory = last.path.starts_with(path) && !before.as_ref().is_some_and(is_dir);
+        if needs_a_directory && self.find(&then, &last.path)?.is_some() {
+            return self.find(&then, path);
+        }
+        Ok(before)
     }
 
     fn find(&self, lineage: &Lineage, path: &RelPath) -> Result<Option<Found>> {
@@ -665,7 +718,8 @@ impl Mutation<'_> {
             (Content::Bytes(new), Some(old)) if version.size == new.len() as u64 => {
                 Ok(self.contents.read(old)? == *new)
             }
-            (Content::Stored { rec, .. }, Some(old)) => Ok(rec.at == old),
+            (Content::Stored { rec, size, .. }, Some(old)) => Ok(rec.at == old
+                || (version.size == *size && self.contents.read(rec.at)? == self.contents.read(old)?)),
             (Content::Skipped { size }, None) => Ok(version.kind == NodeType::File && version.size == *size),
             _ => Ok(false),
         }

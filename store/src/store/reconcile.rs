@@ -11,7 +11,7 @@ use super::Store;
 use super::mutation::{CURSOR_ID, Heads};
 use crate::error::{Error, Result};
 use crate::history::{Branches, Cursor};
-use crate::ids::{Tick, UnixMillis};
+use crate::ids::{BranchNo, Seq, Tick, UnixMillis};
 use crate::index::{self, Bulk, Fact, Live, Query, Unusable, apply};
 use crate::journal::entry::{ItemType, Line, PayloadRef, Writer};
 use crate::journal::{
@@ -77,15 +77,18 @@ pub(super) fn replay(store: &Store, db: &Connection, end: JournalEnd) -> Result<
 /// Makes the index anew from every segment there is, archived ones too.
 pub(super) fn rebuild(store: &Store, end: JournalEnd) -> Result<Connection> {
     store.index().replace(store.id(), |db| {
-        fill(store, db)?;
+        fill(store, db, end.seq)?;
         Ok(end)
     })
 }
 
-/// Puts all rows that the journal gives into an empty database.
-pub(crate) fn fill(store: &Store, db: &Connection) -> Result<()> {
+/// Puts all rows that the journal gives up to a record into an empty database.
+pub(crate) fn fill(store: &Store, db: &Connection, until: Seq) -> Result<()> {
     let mut rows = Bulk::new(db);
     journal::scan_all(store.disk(), &dir_of(store), |entry| {
+        if entry.line.seq > until {
+            return Ok(ControlFlow::Break(()));
+        }
         apply_line(store, &entry.line, &mut rows)?;
         Ok(ControlFlow::Continue(()))
     })?;
@@ -125,9 +128,10 @@ fn fetch(store: &Store, reference: &PayloadRef) -> Result<String> {
 pub(super) fn load_heads(query: Query<'_>) -> Result<Heads> {
     let branches = load_branches(query)?;
     let last = query.last_tick()?;
+    let base_at = branches.get(BranchNo::MAIN).and_then(|main| UnixMillis::from_iso(&main.created_at));
     Ok(Heads {
         last_tick: last.as_ref().map_or(Tick::BASE, |t| t.n),
-        last_at: last.map_or(UnixMillis::default(), |t| t.at),
+        last_at: last.map_or(base_at.unwrap_or_default(), |t| t.at),
         last_node: query.last_node()?,
         branches: Arc::new(branches),
         cursor: load_cursor(query)?,

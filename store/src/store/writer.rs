@@ -20,7 +20,7 @@ use crate::disk::DiskLock;
 use crate::error::{Error, Result};
 use crate::ids::{Seq, UnixMillis};
 use crate::index::{self, Query};
-use crate::journal::entry::Writer;
+use crate::journal::entry::{Action, Draft, Writer};
 use crate::journal::{Fsync, JournalEnd, JournalWriter};
 
 /// A content pack is closed at this size.
@@ -31,6 +31,7 @@ pub struct StoreWriter {
     healed: u64,
     inner: Mutex<Inner>,
     queue: Mutex<Vec<Box<dyn Job>>>,
+    pub(super) upkeep_failures: Mutex<Vec<String>>,
     /// Freed last: by then everything else is closed.
     _lock: Box<dyn DiskLock>,
 }
@@ -41,6 +42,8 @@ struct Inner {
     packs: ContentWriter,
     heads: Heads,
     fsync: Fsync,
+    /// A segment was closed since somebody last looked.
+    rolled: bool,
     /// The journal got further than the index did: replay before the next mutation.
     index_is_behind: bool,
 }
@@ -64,6 +67,7 @@ impl StoreWriter {
             packs,
             heads,
             fsync: store.config().store.journal.fsync,
+            rolled: false,
             index_is_behind: false,
         };
         Ok(Self {
@@ -71,6 +75,7 @@ impl StoreWriter {
             healed: opened.healed,
             inner: Mutex::new(inner),
             queue: Mutex::default(),
+            upkeep_failures: Mutex::default(),
             _lock: lock,
         })
     }
@@ -102,7 +107,11 @@ impl StoreWriter {
                 jobs.iter_mut().map(|job| &mut **job as &mut dyn Job).collect();
             inner.commit(&self.store, &mut borrowed);
         }
+        let rolled = std::mem::take(&mut inner.rolled);
         drop(inner);
+        if rolled {
+            self.after_roll(now);
+        }
         let answer = slot.lock().take();
         answer.unwrap_or_else(|| Err(Error::refused("a mutation was forgotten")))
     }
@@ -114,7 +123,13 @@ impl StoreWriter {
         work: impl FnOnce(&mut Mutation<'_>) -> Result<T> + Send,
     ) -> Result<T> {
         let (mut task, slot) = Task::new(now, work);
-        self.inner.lock().commit(&self.store, &mut [&mut task]);
+        let mut inner = self.inner.lock();
+        inner.commit(&self.store, &mut [&mut task]);
+        let rolled = std::mem::take(&mut inner.rolled);
+        drop(inner);
+        if rolled {
+            self.after_roll(now);
+        }
         let answer = slot.lock().take();
         answer.unwrap_or_else(|| Err(Error::refused("a mutation was forgotten")))
     }
@@ -131,6 +146,21 @@ impl StoreWriter {
         journal.sync()?;
         journal.write_head();
         db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })
+    }
+
+    /// Puts another index in the place of the one in use.
+    pub(super) fn renew_index(
+        &self,
+        make: impl FnOnce(&Store, JournalEnd) -> Result<Connection>,
+    ) -> Result<()> {
+        let mut inner = self.inner.lock();
+        let end = inner.journal.end();
+        // The old file is closed before it is moved.
+        inner.db = Connection::open_in_memory().map_err(Error::index("was closed"))?;
+        inner.db = make(&self.store, end)?;
+        inner.heads = reconcile::load_heads(Query(&inner.db))?;
+        inner.index_is_behind = false;
+        Ok(())
     }
 
     /// Runs `work` while no mutation is under way.
@@ -186,6 +216,7 @@ impl Inner {
         let db = &self.db;
         let savepoints = jobs.len() > 1;
         execute(db, "BEGIN IMMEDIATE")?;
+        let before = self.journal.end().segment;
         let mut group = self.journal.begin(now)?;
         let empty = group.len();
         let mut durable = false;
@@ -198,6 +229,7 @@ impl Inner {
                 db,
                 packs: &mut self.packs,
                 contents: store.content(),
+                redactor: store.redactor(),
                 heads: &mut self.heads,
                 now: job.now(),
                 next_seq: group.next_seq(),
@@ -212,7 +244,7 @@ impl Inner {
                 false => group.push_mutation(&drafts).map(drop),
             });
             match (&ran, savepoints) {
-                (Ok(()), _) => durable |= drafts.iter().any(|d| !d.action.is_observability()),
+                (Ok(()), _) => durable |= drafts.iter().any(must_last),
                 (Err(_), true) => {
                     execute(db, "ROLLBACK TO job")?;
                     self.heads = heads;
@@ -231,6 +263,7 @@ impl Inner {
             self.packs.sync()?;
         }
         let end = group.append()?;
+        self.rolled |= end.segment != before;
         if sync {
             self.journal.sync()?;
         }
@@ -260,6 +293,11 @@ impl Inner {
         let rolled_back = self.db.is_autocommit() || self.db.execute_batch("ROLLBACK").is_ok();
         debug_assert!(rolled_back, "SQLite refused a rollback");
     }
+}
+
+/// What only tells that something happened may be lost with the last seconds before a power cut.
+fn must_last(draft: &Draft) -> bool {
+    !draft.action.is_observability() || draft.action == Action::Checkpoint
 }
 
 fn execute(db: &Connection, sql: &str) -> Result<()> {

@@ -1,0 +1,54 @@
+//! The projection against the journal: is it there, is it behind, does it say the same.
+
+use super::Depth;
+use super::findings::{Report, Severity};
+use crate::error::Result;
+use crate::index;
+use crate::journal::{self, JournalDir};
+use crate::store::Store;
+
+pub(super) fn examine(store: &Store, depth: Depth, report: &mut Report) -> Result<()> {
+    let path = store.layout().index();
+    let watermark = match store.index().read(|q| index::watermark(q.0)) {
+        Ok(watermark) => watermark,
+        Err(error) => {
+            let missing = store.disk().stat(&path).is_ok_and(|found| found.is_none());
+            let (severity, kind) = match missing {
+                true if report.facts.records == 0 => return Ok(()),
+                true => (Severity::Note, "index_missing"),
+                false => (Severity::Warning, "index_damaged"),
+            };
+            let what = format!("the next command rebuilds it from the journal ({error})");
+            report.add(severity, kind, what).at(&path, None);
+            return Ok(());
+        }
+    };
+    report.facts.applied_seq = Some(watermark.seq);
+    let dir = JournalDir::new(&store.layout().journal());
+    if watermark.seq > report.facts.last_seq || !journal::holds(&**store.disk(), &dir, &watermark)? {
+        let what = format!(
+            "says that record {} is applied, which the journal does not hold: the journal was cut or replaced",
+            watermark.seq
+        );
+        report
+            .add(Severity::Warning, "index_ahead", what)
+            .at(&path, None)
+            .next("the next change rebuilds it");
+    } else if watermark.seq < report.facts.last_seq {
+        let what = format!("is {} records behind the journal", report.facts.last_seq.0 - watermark.seq.0);
+        report.add(Severity::Note, "index_behind", what).at(&path, None).next("any command heals it");
+    }
+    for fault in store.index().read(|q| index::integrity(q.0))? {
+        report.add(Severity::Warning, "index_damaged", fault).at(&path, None).next("tickfs doctor --repair");
+    }
+    if depth.verify_journal {
+        report.facts.index_compared = true;
+        for difference in store.index_differences()? {
+            report
+                .add(Severity::Warning, "index_drift", format!("differs from the journal: {difference}"))
+                .at(&path, None)
+                .next("tickfs doctor --repair");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Does a store say what its model says?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tickfs_store::history::{Cursor, Stand as StoredStand, Tree, View};
+use tickfs_store::ids::{Address, BranchNo, Tick, UnixMillis};
+use tickfs_store::journal::entry::{self, ItemType};
+use tickfs_store::path::RelPath;
+use tickfs_store::{Error, Store};
+
+use tickfs_store::disk::SimDisk;
+
+use crate::model::{At, Files, Model, Node, Stand};
+use crate::session::{point, segments};
+
+/// The first difference that was found, in words.
+pub type Verdict = std::result::Result<(), String>;
+
+/// Compares everything that can be asked: branches, chains, the cursor, ticks, entities, and each path of each tree.
+pub fn compare(store: &Store, model: &Model) -> Verdict {
+    let view = store.view().map_err(|e| said("there is no view", &e))?;
+    branches(&view, model)?;
+    same("the cursor", &view.cursor().map(stand_of), &model.stand)?;
+    let before = view.cursor().and_then(|cursor| cursor.before.as_deref()).map(stored_stand);
+    same("what was before the cursor moved", &before, &model.before)?;
+    ticks(&view, model)?;
+    entities(&view, model)?;
+    trees(&view, model)
+}
+
+fn said(what: &str, error: &Error) -> String {
+    format!("{what}: {error:?}")
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, store: &T, model: &T) -> Verdict {
+    if store == model {
+        Ok(())
+    } else {
+        Err(format!("{what}: the store says {store:?}, the model {model:?}"))
+    }
+}
+
+fn branches(view: &View, model: &Model) -> Verdict {
+    let all = view.branches();
+    let stored: Vec<_> = all
+        .listed()
+        .map(|b| {
+            let parent = b.parent.zip(b.forked_at_tick).map(|(p, t)| At { branch: p.0, tick: t.0 });
+            (b.no.0, b.label.clone(), parent, b.auto)
+        })
+        .collect();
+    let expected: Vec<_> = model.branches.iter().map(|b| (b.no, b.label.clone(), b.parent, b.auto)).collect();
+    same("the branches", &stored, &expected)?;
+    for branch in &model.branches {
+        let no = BranchNo(branch.no);
+        let spans = all.chain(no, Tick(u64::MAX));
+        let chain: Vec<u64> = spans.iter().flat_map(|span| span.first.0..=span.last.0).collect();
+        same(&format!("the chain of {}", branch.label), &chain, &model.chain(branch.no))?;
+        same(&format!("the head of {}", branch.label), &all.head(no).0, &model.head(branch.no))?;
+        for moment in model.facts().iter().map(|fact| fact.at).chain([i64::MIN / 2, i64::MAX / 2]) {
+            let found = view.by_time(no, UnixMillis(moment)).map_err(|e| said("asking by time", &e))?;
+            same(&format!("{}@{moment}", branch.label), &found.0, &model.by_time(branch.no, moment))?;
+        }
+    }
+    Ok(())
+}
+
+fn stand_of(cursor: &Cursor) -> Stand {
+    let tick = cursor.tick.map(|tick| tick.0);
+    Stand { branch: cursor.branch.0, tick, partial: partial_of(&cursor.partial) }
+}
+
+fn stored_stand(stand: &StoredStand) -> Stand {
+    Stand { branch: stand.branch.0, tick: Some(stand.tick.0), partial: partial_of(&stand.partial) }
+}
+
+fn partial_of(partial: &[tickfs_store::history::PartialPath]) -> Vec<(RelPath, At)> {
+    let at = |p: &tickfs_store::history::PartialPath| At { branch: p.at.branch.0, tick: p.at.tick.0 };
+    partial.iter().map(|p| (p.path.clone(), at(p))).collect()
+}
+
+fn ticks(view: &View, model: &Model) -> Verdict {
+    same("the last tick", &view.last_tick().0, &model.last_tick())?;
+    let rows = view.ticks(Tick(1), view.last_tick(), 100_000).map_err(|e| said("listing ticks", &e))?;
+    let stored: Vec<_> =
+        rows.iter().map(|row| (row.n.0, row.at.0, row.action, row.burst.map(|t| t.0))).collect();
+    let expected: Vec<_> = model.facts().iter().map(|f| (f.tick, f.at, f.action, f.burst)).collect();
+    same("the ticks", &stored, &expected)?;
+    match rows.windows(2).all(|pair| pair[0].seq < pair[1].seq) {
+        true => Ok(()),
+        false => Err("ticks are not in the order of their records".to_owned()),
+    }
+}
+
+fn entities(view: &View, model: &Model) -> Verdict {
+    let rows = view.entities(&ItemType::HANDOFF).map_err(|e| said("listing entities", &e))?;
+    let stored: BTreeMap<String, String> = rows.into_iter().map(|row| (row.id, row.body)).collect();
+    let expected = model.entities.iter().map(|(id, text)| (id.clone(), format!("{text:?}"))).collect();
+    same("the entities", &stored, &expected)
+}
+
+fn trees(view: &View, model: &Model) -> Verdict {
+    let mut contents = Contents::default();
+    let all_paths: BTreeSet<RelPath> = (0..=model.last_tick())
+        .flat_map(|tick| model.branches.iter().map(move |b| At { branch: b.no, tick }))
+        .filter(|&at| model.exists(at))
+        .flat_map(|at| model.tree(at).into_keys())
+        .collect();
+    for branch in &model.branches {
+        for tick in 0..=model.last_tick() + 1 {
+            let at = At { branch: branch.no, tick };
+            match (view.tree(point(at)), model.exists(at)) {
+                (Ok(tree), true) => one_tree(&tree, &model.tree(at), &all_paths, &mut contents)
+                    .map_err(|difference| format!("{}@{tick}: {difference}", branch.label))?,
+                (Err(Error::NotFound { .. }), false) => {}
+                (answer, exists) => {
+                    return Err(format!("{}@{tick} exists: {exists}; the store: {answer:?}", branch.label));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was read once: a version's content never changes.
+#[derive(Default)]
+struct Contents(BTreeMap<Address, Arc<[u8]>>);
+
+fn one_tree(tree: &Tree, expected: &Files, paths: &BTreeSet<RelPath>, contents: &mut Contents) -> Verdict {
+    let mut stored = Files::new();
+    let mut walked = Vec::new();
+    tree.walk(&RelPath::root(), &mut |path, entry| {
+        let version = &entry.version;
+        let bytes = match version.content {
+            None => None,
+            Some(address) => Some(match contents.0.get(&address) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let read: Arc<[u8]> = tree.read(version)?.into();
+                    contents.0.insert(address, Arc::clone(&read));
+                    read
+                }
+            }),
+        };
+        let (kind, mode, mtime, size) = (version.kind, version.mode, version.mtime.0, version.size);
+        stored.insert(path.clone(), Node { kind, mode, mtime, size, bytes });
+        walked.push((path.clone(), entry.node));
+        Ok(())
+    })
+    .map_err(|e| said("walking it", &e))?;
+    if stored != *expected {
+        return Err(first_difference(&stored, expected));
+    }
+    for (path, node) in &walked {
+        let found = tree.path_of(*node).map_err(|e| said("asking for a path", &e))?;
+        same("the path of a node", &found.as_ref(), &Some(path))?;
+    }
+    for path in paths {
+        let found = tree.resolve(path).map_err(|e| said("resolving", &e))?;
+        let kind = found.map(|entry| entry.version.kind);
+        same(&format!("resolving {path:?}"), &kind, &expected.get(path).map(|node| node.kind))?;
+    }
+    Ok(())
+}
+
+fn first_difference(stored: &Files, expected: &Files) -> String {
+    let names: BTreeSet<&RelPath> = stored.keys().chain(expected.keys()).collect();
+    names
+        .into_iter()
+        .find(|name| stored.get(*name) != expected.get(*name))
+        .map(|name| {
+            format!("{name:?} is {:?} in the store, {:?} in the model", stored.get(name), expected.get(name))
+        })
+        .unwrap_or_default()
+}
+
+/// No seq is on disk twice, and they only grow: also those of records that never came to count.
+pub fn seqs_never_repeat(disk: &SimDisk) -> Verdict {
+    let mut last = 0;
+    for segment in segments(disk) {
+        let bytes = disk.read(&segment).map_err(|e| e.to_string())?;
+        for line in bytes.split(|&byte| byte == b'\n') {
+            let Ok(record) = entry::decode(line) else { continue };
+            if record.seq.0 <= last {
+                return Err(format!("seq {} follows {last} in {}", record.seq, segment.display()));
+            }
+            last = record.seq.0;
+        }
+    }
+    Ok(())
+}
