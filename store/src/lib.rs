@@ -22,6 +22,9 @@ mod index;
 mod store;
 
 pub mod doctor;
+pub mod render;
+
+pub mod migrate;
 
 pub use error::{Error, Result};
 pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};

@@ -92,15 +92,18 @@ impl Timelines<'_, '_> {
     fn versions(&self, path: &RelPath) -> Result<Vec<PathVersion>> {
         let inherits = self.branches.get(self.branch).is_some_and(|b| b.parent.is_some());
         let mut found: Vec<PathVersion> = Vec::new();
+        let mut stood = false;
         for (from, to, node) in stretches(&self.of(path)?) {
             // What a fork inherits was found on its parent.
             let is_news = !(inherits && from == self.begin());
             let Some(node) = node else {
-                if is_news && found.last().is_some_and(|last| last.version.is_some()) {
+                if is_news && stood {
                     found.push(PathVersion { at: from, branch: self.branch, version: None });
                 }
+                stood = false;
                 continue;
             };
+            stood = true;
             if is_news && let Some(held) = self.query.version(&self.lineage(from), node)? {
                 found.push(PathVersion { at: from, branch: self.branch, version: Some(held) });
             }

@@ -139,6 +139,16 @@ impl Mutation<'_> {
         self.who = who;
     }
 
+    /// What follows is no part of the burst so far: it happened on its own, and is only written down together.
+    pub(crate) fn begin_burst(&mut self) {
+        self.first_tick = None;
+    }
+
+    /// Puts a branch as another store's owner made it, with its own time.
+    pub(crate) fn adopt_branch(&mut self, branch: Branch) -> Result<()> {
+        self.put_branch(Action::Update, branch)
+    }
+
     #[must_use]
     pub fn branches(&self) -> &Branches {
         &self.heads.branches

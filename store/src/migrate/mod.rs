@@ -1,0 +1,22 @@
+//! To and from other layouts: the specification's own `.codevovle/`, and the older layout of one JSON file an entity.
+//!
+//! Invariants:
+//!   * What an import would change stands complete in a plan before the first byte is written: a source that is not
+//!     whole is refused, and nothing of it is visible.
+//!   * A migration that was killed goes on where it was; one that is done changes nothing.
+//!   * Nothing of the source is changed or removed; what cannot be parsed is moved to `quarantine/`.
+
+mod apply;
+mod export;
+mod import;
+mod plan;
+mod segment;
+
+#[cfg(test)]
+mod tests;
+
+pub use apply::{NotApplied, apply_diff};
+pub use export::{export_codevovle, export_jsonl};
+pub use import::{Imported, MIGRATION, Owner, Progress, import_codevovle};
+pub use plan::Plan;
+pub use segment::{SegmentImport, import_segment};
