@@ -194,7 +194,7 @@ impl<'c> Recovery<'c> {
         session.step(&step).map_err(|e| format!("a change afterwards: {e:?}"))?;
         self.candidates = vec![changed.clone()];
         compare(&store, &changed).map_err(|e| format!("after one more change: {e}"))?;
-        let different = session.open().and_then(|writer| writer.index_differences());
+        let different = session.open().and_then(|writer| writer.store().index_differences());
         match different {
             Ok(different) if different.is_empty() => Ok(()),
             other => Err(format!("the index and one made anew: {other:?}")),

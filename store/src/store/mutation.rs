@@ -245,6 +245,7 @@ impl Mutation<'_> {
             return Err(Error::refused("the root is a directory and stays one"));
         }
         let known = self.find_at_cursor(path)?;
+        let content = self.take_stream(known.as_ref(), content)?;
         let content = match self.unless_equal(known.as_ref(), meta, content)? {
             Some(content) => content,
             None => return Ok(Saved::Unchanged),
@@ -716,12 +717,27 @@ impl Mutation<'_> {
         match (content, version.content) {
             (Content::None, None) => Ok(version.kind == NodeType::Dir),
             (Content::Bytes(new), Some(old)) if version.size == new.len() as u64 => {
-                Ok(self.contents.read(old)? == *new)
+                match self.contents.read(old) {
+                    // What does not read any more is no reason to lose what comes after it.
+                    Err(Error::Corrupt { .. }) => Ok(false),
+                    old => Ok(old? == *new),
+                }
             }
-            (Content::Stored { rec, size, .. }, Some(old)) => Ok(rec.at == old
-                || (version.size == *size && self.contents.read(rec.at)? == self.contents.read(old)?)),
+            (Content::Stored { rec, hash, size }, Some(old)) => {
+                Ok(rec.at == old || (version.size == *size && self.kept_of(version)?.hash == Some(*hash)))
+            }
             (Content::Skipped { size }, None) => Ok(version.kind == NodeType::File && version.size == *size),
             _ => Ok(false),
+        }
+    }
+
+    /// A stream can be read only once, so it is kept before anybody knows whether it differs.
+    fn take_stream<'a>(&mut self, known: Option<&Found>, content: Content<'a>) -> Result<Content<'a>> {
+        let Content::Stream { .. } = content else { return Ok(content) };
+        let kept = self.keep(known.and_then(|f| f.version.content), content)?;
+        match (kept.rec, kept.hash) {
+            (Some(rec), Some(hash)) => Ok(Content::Stored { rec, hash, size: kept.size }),
+            _ => Ok(Content::Skipped { size: kept.size }),
         }
     }
 
@@ -749,11 +765,17 @@ impl Mutation<'_> {
         let size = bytes.len() as u64;
         // A base in an older pack cannot be chained on: the version becomes a keyframe.
         let base = previous.filter(|a| a.pack == self.packs.active());
-        let base = base.map(|address| self.contents.base_for(address)).transpose()?;
+        let base = match base.map(|address| self.contents.base_for(address)) {
+            // A damaged version is no base: this one stands alone.
+            Some(Err(Error::Corrupt { .. })) | None => None,
+            Some(base) => Some(base?),
+        };
         let encoded = content::encode(bytes, base.as_ref());
         let hash = encoded.hash();
         let len = u32::try_from(encoded.stored_len()).unwrap_or(u32::MAX);
         let known = if len > BIG_RECORD { self.query().big(hash)? } else { None };
+        // Nothing is referred to that was not read again: damage must not spread to what is whole here.
+        let known = known.filter(|rec| self.contents.read(rec.at).is_ok_and(|there| there == bytes));
         let rec = match known {
             Some(rec) => rec,
             None => Rec { at: self.packs.append(&encoded)?, len },

@@ -327,13 +327,14 @@ fn a_file_of_many_chunks_is_taken_as_a_stream_and_read_back() {
     let store = open_new(&temp.path().join("s"));
     let writer = with_base(&store, &[]);
     let big: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_le_bytes).collect();
-    let mut reader = big.as_slice();
-    writer
-        .mutate_alone(UnixMillis(1), |m| {
-            let size = big.len() as u64;
+    let take = || {
+        let (mut reader, size) = (big.as_slice(), big.len() as u64);
+        writer.mutate_alone(UnixMillis(1), |m| {
             m.save(&path("big"), &meta(NodeType::File), Content::Stream { reader: &mut reader, size })
         })
-        .unwrap();
+    };
+    assert_eq!(take().unwrap(), Saved::Ticked(Tick(1)));
+    assert_eq!(take().unwrap(), Saved::Unchanged);
     let tree = tree(&store, 1, 1);
     let entry = tree.resolve(&path("big")).unwrap().unwrap();
     assert_eq!(entry.version.size, big.len() as u64);
