@@ -92,7 +92,8 @@ mod tests {
             panic!("{told:?}");
         };
         assert_eq!(failure.extended_code, rusqlite::ffi::SQLITE_FULL);
-        let other = Error::Index { doing: "was written", source: rusqlite::Error::QueryReturnedNoRows }.again();
+        let other =
+            Error::Index { doing: "was written", source: rusqlite::Error::QueryReturnedNoRows }.again();
         assert!(other.to_string().contains("Query returned no rows"), "{other}");
     }
 }
