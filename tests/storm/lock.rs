@@ -28,7 +28,9 @@ pub(crate) fn mutate(arguments: &Mutate) -> Result<()> {
     for count in 1..=arguments.count {
         let writer = store.writer(who(), Duration::from_secs(120)).context("taking the lock")?;
         let id = arguments.id.clone();
-        writer.mutate(now(), move |m| m.put_entity(&entity_kind(), &id, &serde_json::json!({"count": count})))?;
+        writer.mutate(now(), move |m| {
+            m.put_entity(&entity_kind(), &id, &serde_json::json!({"count": count}))
+        })?;
     }
     Ok(())
 }
