@@ -128,7 +128,8 @@ impl<'de> Deserialize<'de> for RelPath {
 }
 
 /// Bytes of a name in JSON: a string where they are UTF-8, else `{"hex":"…"}`.
-pub(crate) struct NameBytes<'a>(pub(crate) &'a [u8]);
+#[derive(Debug, Clone, Copy)]
+pub struct NameBytes<'a>(pub &'a [u8]);
 
 impl Serialize for NameBytes<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {

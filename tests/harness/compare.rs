@@ -7,9 +7,8 @@ use tickfs_store::history::{Cursor, Stand as StoredStand, Tree, View};
 use tickfs_store::ids::{Address, BranchNo, Tick, UnixMillis};
 use tickfs_store::journal::entry::{self, ItemType};
 use tickfs_store::path::RelPath;
-use tickfs_store::{Error, Store};
-
 use tickfs_store::disk::SimDisk;
+use tickfs_store::{Error, Store, Version};
 
 use crate::model::{At, Files, Model, Node, Stand};
 use crate::session::{point, segments};
@@ -20,13 +19,42 @@ pub type Verdict = std::result::Result<(), String>;
 /// Compares everything that can be asked: branches, chains, the cursor, ticks, entities, and each path of each tree.
 pub fn compare(store: &Store, model: &Model) -> Verdict {
     let view = store.view().map_err(|e| said("there is no view", &e))?;
-    branches(&view, model)?;
+    heads(&view, model)?;
+    by_time(&view, model)?;
+    trees(&view, model)
+}
+
+/// The same with fewer trees: those at the heads, and of each tick the path that it changed.
+pub fn compare_briefly(store: &Store, model: &Model) -> Verdict {
+    let view = store.view().map_err(|e| said("there is no view", &e))?;
+    heads(&view, model)?;
+    let mut contents = Contents::default();
+    for branch in &model.branches {
+        let at = At { branch: branch.no, tick: model.head(branch.no) };
+        let tree = view.tree(point(at)).map_err(|e| said("there is no tree at a head", &e))?;
+        one_tree(&tree, &model.tree(at), &BTreeSet::new(), &mut contents)
+            .map_err(|difference| format!("the head of {}: {difference}", branch.label))?;
+    }
+    for fact in model.facts() {
+        let Some((path, node)) = fact.put() else { continue };
+        let at = At { branch: fact.branch, tick: fact.tick };
+        let found = view.tree(point(at)).and_then(|tree| match tree.resolve(path)? {
+            Some(entry) => contents.node(&tree, &entry.version).map(Some),
+            None => Ok(None),
+        });
+        let found = found.map_err(|e| said(&format!("tick {}", fact.tick), &e))?;
+        same(&format!("{path:?} at tick {}", fact.tick), &found.as_ref(), &Some(node))?;
+    }
+    Ok(())
+}
+
+fn heads(view: &View, model: &Model) -> Verdict {
+    branches(view, model)?;
     same("the cursor", &view.cursor().map(stand_of), &model.stand)?;
     let before = view.cursor().and_then(|cursor| cursor.before.as_deref()).map(stored_stand);
     same("what was before the cursor moved", &before, &model.before)?;
-    ticks(&view, model)?;
-    entities(&view, model)?;
-    trees(&view, model)
+    ticks(view, model)?;
+    entities(view, model)
 }
 
 fn said(what: &str, error: &Error) -> String {
@@ -58,6 +86,13 @@ fn branches(view: &View, model: &Model) -> Verdict {
         let chain: Vec<u64> = spans.iter().flat_map(|span| span.first.0..=span.last.0).collect();
         same(&format!("the chain of {}", branch.label), &chain, &model.chain(branch.no))?;
         same(&format!("the head of {}", branch.label), &all.head(no).0, &model.head(branch.no))?;
+    }
+    Ok(())
+}
+
+fn by_time(view: &View, model: &Model) -> Verdict {
+    for branch in &model.branches {
+        let no = BranchNo(branch.no);
         for moment in model.facts().iter().map(|fact| fact.at).chain([i64::MIN / 2, i64::MAX / 2]) {
             let found = view.by_time(no, UnixMillis(moment)).map_err(|e| said("asking by time", &e))?;
             same(&format!("{}@{moment}", branch.label), &found.0, &model.by_time(branch.no, moment))?;
@@ -127,24 +162,28 @@ fn trees(view: &View, model: &Model) -> Verdict {
 #[derive(Default)]
 struct Contents(BTreeMap<Address, Arc<[u8]>>);
 
+impl Contents {
+    /// What a version is, in the model's words.
+    fn node(&mut self, tree: &Tree, version: &Version) -> Result<Node, Error> {
+        let bytes = match version.content.map(|address| (address, self.0.get(&address))) {
+            None => None,
+            Some((_, Some(known))) => Some(Arc::clone(known)),
+            Some((address, None)) => {
+                let read: Arc<[u8]> = tree.read(version)?.into();
+                self.0.insert(address, Arc::clone(&read));
+                Some(read)
+            }
+        };
+        let (kind, mode, mtime, size) = (version.kind, version.mode, version.mtime.0, version.size);
+        Ok(Node { kind, mode, mtime, size, bytes })
+    }
+}
+
 fn one_tree(tree: &Tree, expected: &Files, paths: &BTreeSet<RelPath>, contents: &mut Contents) -> Verdict {
     let mut stored = Files::new();
     let mut walked = Vec::new();
     tree.walk(&RelPath::root(), &mut |path, entry| {
-        let version = &entry.version;
-        let bytes = match version.content {
-            None => None,
-            Some(address) => Some(match contents.0.get(&address) {
-                Some(known) => Arc::clone(known),
-                None => {
-                    let read: Arc<[u8]> = tree.read(version)?.into();
-                    contents.0.insert(address, Arc::clone(&read));
-                    read
-                }
-            }),
-        };
-        let (kind, mode, mtime, size) = (version.kind, version.mode, version.mtime.0, version.size);
-        stored.insert(path.clone(), Node { kind, mode, mtime, size, bytes });
+        stored.insert(path.clone(), contents.node(tree, &entry.version)?);
         walked.push((path.clone(), entry.node));
         Ok(())
     })

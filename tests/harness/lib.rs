@@ -3,5 +3,6 @@
 
 pub mod compare;
 pub mod corpus;
+pub mod crash;
 pub mod model;
 pub mod session;

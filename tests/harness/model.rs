@@ -90,6 +90,17 @@ pub struct Fact {
     what: What,
 }
 
+impl Fact {
+    /// The path that it gave a new content or metadata, and those.
+    #[must_use]
+    pub fn put(&self) -> Option<(&RelPath, &Node)> {
+        match &self.what {
+            What::Put(path, node) => Some((path, node)),
+            What::Gone(_) | What::Moved(..) => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelBranch {
     pub no: u32,

@@ -80,6 +80,12 @@ impl Script {
         Self::new(&(0..len + 8).map(|_| roll()).skip(8).collect::<Vec<_>>())
     }
 
+    /// A script that goes on from what a model says.
+    #[must_use]
+    pub fn from(model: Model) -> Self {
+        Self { steps: Vec::new(), models: vec![model] }
+    }
+
     /// Adds one step.
     pub fn push(&mut self, step: Step) {
         let mut model = self.last().clone();
@@ -87,7 +93,7 @@ impl Script {
             Step::Base { now, files } => model.base(*now, files.clone()),
             Step::Mutate { now, changes, refuse: false } => {
                 // A refusal is expected of the store too.
-                drop(model.mutate(*now, changes));
+                model.mutate(*now, changes).unwrap_or_default();
             }
             Step::Init | Step::Mutate { .. } | Step::Note { .. } | Step::Reopen { .. } | Step::LoseIndex => {}
         }
@@ -181,7 +187,9 @@ pub fn directory() -> Node {
     Node { kind: NodeType::Dir, mode: 0o040_755, mtime: 1, size: 0, bytes: None }
 }
 
-fn base() -> Files {
+/// The base that scripts begin with.
+#[must_use]
+pub fn base() -> Files {
     let all = [("", directory()), ("a", file(b"first\n")), ("d", directory()), ("d/x", file(&text(3, 1)))];
     all.into_iter().map(|(name, node)| (path(name), node)).collect()
 }

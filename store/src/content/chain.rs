@@ -112,6 +112,23 @@ pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Re
     Ok(Resolved { raw_len: version.header.raw_len, wanted, pieces, whole, chain: Some(chain) })
 }
 
+/// The records from a version to the keyframe, or to the first keyframe of the group, that it rests on. Each is proved.
+pub(super) fn steps(pack: &OpenPack, at: Address) -> Result<Vec<(Address, Header)>> {
+    let mut window = Window { pack, start: 0, bytes: Vec::new() };
+    let mut steps = Vec::new();
+    let mut place = at;
+    loop {
+        let found = window.header(place)?;
+        window.payload(&found, place)?;
+        steps.push((place, found.header));
+        // A base lies before what rests on it, so the walk ends.
+        match found.header.base_back {
+            0 => return Ok(steps),
+            _ => place = found.header.base(place),
+        }
+    }
+}
+
 /// The splice of a version, unpacked.
 pub(super) fn read_splice(pack: &OpenPack, at: Address) -> Result<Vec<u8>> {
     let mut window = Window { pack, start: 0, bytes: Vec::new() };

@@ -21,6 +21,8 @@ mod cold;
 mod packs;
 mod read;
 
+mod describe;
+
 mod intake;
 
 mod compact;
@@ -33,6 +35,7 @@ mod memory;
 mod tests;
 
 pub use compact::{Compacted, compact};
+pub use describe::{Description, Step};
 pub use encode::{Base, Encoded, encode};
 pub use large::CHUNK_LEN;
 pub(crate) use pack::list_packs;

@@ -30,6 +30,8 @@ pub struct ContentWriter {
     roll_at: u64,
     active: Active,
     is_dirty: bool,
+    /// Who made the active pack may have died before its name was durable.
+    is_name_dirty: bool,
     is_poisoned: bool,
 }
 
@@ -61,6 +63,7 @@ impl ContentWriter {
             }
             _ => None,
         };
+        let is_name_dirty = resumed.is_some();
         let active = match resumed {
             Some(active) => active,
             None => Active::begin(&*disk, packs_dir, following(newest.map(|(id, _)| id))?)?,
@@ -68,7 +71,15 @@ impl ContentWriter {
         // What the process before wrote and did not sync is not ours to vouch for: it is made durable with the first
         // record that follows it.
         let dir = packs_dir.to_path_buf();
-        Ok(Self { disk, dir, roll_at, active, is_dirty: true, is_poisoned: false })
+        Ok(Self {
+            disk,
+            dir,
+            roll_at,
+            active,
+            is_dirty: true,
+            is_name_dirty,
+            is_poisoned: false,
+        })
     }
 
     /// The pack that the next record goes to.
@@ -166,11 +177,15 @@ impl ContentWriter {
     pub fn sync(&mut self) -> Result<()> {
         self.check_poison()?;
         if self.is_dirty {
-            if self.active.file.sync().is_err() {
+            let synced = self.active.file.sync().and_then(|()| match self.is_name_dirty {
+                true => self.disk.sync_dir(&self.dir),
+                false => Ok(()),
+            });
+            if synced.is_err() {
                 self.is_poisoned = true;
                 return self.check_poison();
             }
-            self.is_dirty = false;
+            (self.is_dirty, self.is_name_dirty) = (false, false);
         }
         Ok(())
     }

@@ -80,6 +80,10 @@ impl ContentReader {
         self.packs.forget(pack);
     }
 
+    pub(super) fn pack(&self, id: PackId) -> Result<Arc<super::packs::OpenPack>> {
+        self.packs.get(id)
+    }
+
     fn resolve(&self, address: Address, wanted: Wanted) -> Result<Resolved> {
         self.packs.get(address.pack)?.resolve(address, wanted)
     }

@@ -51,6 +51,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keyframe => "keyframe",
+            Self::Prefixed => "prefixed keyframe",
+            Self::Splice => "splice",
+            Self::PackedSplice => "packed splice",
+            Self::ChunkList => "chunk list",
+            Self::Raw => "raw",
+            Self::Chunk => "chunk",
+        }
+    }
+
     const ALL: [Self; 7] = [
         Self::Keyframe,
         Self::Prefixed,

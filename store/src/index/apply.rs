@@ -28,6 +28,10 @@ pub(crate) struct Fact<'a> {
 
 /// Turns one record into rows. `Refused` means that the payload is not what its kind asks for.
 pub(crate) fn apply(fact: &Fact<'_>, rows: &mut impl Rows) -> Result<()> {
+    if fact.action == Action::Adjudicate {
+        // It speaks of the journal itself, and no mutation writes it.
+        return Ok(());
+    }
     if fact.action == Action::Imported {
         apply_imported(fact, rows)?;
     }

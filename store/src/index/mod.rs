@@ -8,6 +8,7 @@
 mod apply;
 mod bulk;
 mod query;
+mod reading;
 mod rows;
 mod schema;
 
@@ -21,6 +22,8 @@ pub(crate) use apply::{BIG_RECORD, Fact, apply};
 pub(crate) use bulk::Bulk;
 pub(crate) use query::Query;
 pub use query::{Child, EntityRow, Lineage, StateRow};
+use reading::Reading;
+pub(crate) use reading::Trace;
 pub(crate) use rows::{Live, Rows};
 pub use rows::{Span, TickRow, Version};
 
@@ -31,6 +34,7 @@ use crate::journal::JournalEnd;
 /// The database of one store, for any number of readers. A connection is taken, used and given back.
 pub(crate) struct Index {
     path: PathBuf,
+    trace: Trace,
     idle: Mutex<Pool>,
 }
 
@@ -38,7 +42,7 @@ pub(crate) struct Index {
 struct Pool {
     /// Goes up when the file was replaced: connections of an older generation are dropped.
     generation: u64,
-    connections: Vec<Connection>,
+    connections: Vec<Reading>,
 }
 
 impl fmt::Debug for Index {
@@ -57,30 +61,34 @@ pub(crate) enum Unusable {
 }
 
 impl Index {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+    pub(crate) fn new(path: PathBuf, trace: Trace) -> Self {
+        Self { path, trace, idle: Mutex::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs a question on a connection of the pool.
-    pub(crate) fn read<T>(&self, ask: impl FnOnce(Query<'_>) -> Result<T>) -> Result<T> {
-        let (generation, idle) = {
+    /// Runs a question on a connection of the pool; again, if the database changed under it.
+    pub(crate) fn read<T>(&self, ask: impl Fn(Query<'_>) -> Result<T>) -> Result<T> {
+        const TRIES: usize = 8;
+        for _ in 0..TRIES {
+            let (generation, idle) = {
+                let mut pool = self.idle.lock();
+                (pool.generation, pool.connections.pop())
+            };
+            let reading = match idle.filter(|reading| reading.is_usable(&self.path)) {
+                Some(reading) => reading,
+                None => Reading::open(&self.path, self.trace)?,
+            };
+            let Some(answer) = reading.ask(&self.path, &ask) else { continue };
             let mut pool = self.idle.lock();
-            (pool.generation, pool.connections.pop())
-        };
-        let db = match idle {
-            Some(db) => db,
-            None => open(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-        };
-        let answer = ask(Query(&db));
-        let mut pool = self.idle.lock();
-        if pool.generation == generation && pool.connections.len() < 16 {
-            pool.connections.push(db);
+            if pool.generation == generation && pool.connections.len() < 16 {
+                pool.connections.push(reading);
+            }
+            return answer;
         }
-        answer
+        Err(Error::refused("the index changes too fast to be read"))
     }
 
     /// Forgets every idle connection: the file behind them was replaced, or must be closed.
@@ -95,8 +103,7 @@ impl Index {
         if !self.path.exists() {
             return Err(Unusable::Missing);
         }
-        let db =
-            open(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|_unreadable| Unusable::Damaged)?;
+        let db = open_to_write(&self.path).map_err(|_unreadable| Unusable::Damaged)?;
         match (meta_int(&db, "version"), meta_text(&db, "store_id")) {
             (Ok(Some(schema::VERSION)), Ok(Some(id))) if id == store.as_str() => Ok(db),
             (Ok(_), Ok(_)) => Err(Unusable::Foreign),
@@ -147,14 +154,13 @@ impl Index {
     }
 }
 
-fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
+fn open_to_write(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
-        let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let db = Connection::open_with_flags(path, flags)?;
         db.set_prepared_statement_cache_capacity(64);
         db.busy_timeout(std::time::Duration::from_secs(5))?;
-        if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
-            db.execute_batch(schema::PRAGMAS)?;
-        }
+        db.execute_batch(schema::PRAGMAS)?;
         Ok(db)
     };
     open().map_err(Error::index("was opened"))

@@ -67,6 +67,8 @@ struct Active {
     /// Up to here its bytes were examined.
     len: u64,
     unsynced: bool,
+    /// Who made it may have died before its name was durable.
+    name_unsynced: bool,
     /// An append failed: what it left behind `len` is dead.
     failed: bool,
 }
@@ -160,21 +162,23 @@ impl JournalWriter {
         let Some(active) = self.active.as_mut().filter(|active| active.unsynced) else {
             return Ok(());
         };
-        if active.file.sync().is_err() {
+        let synced = active.file.sync().and_then(|()| match active.name_unsynced {
+            true => self.disk.sync_dir(self.dir.path()),
+            false => Ok(()),
+        });
+        if synced.is_err() {
             self.poisoned = true;
             return Err(self.poison());
         }
-        active.unsynced = false;
+        (active.unsynced, active.name_unsynced) = (false, false);
         Ok(())
     }
 
     /// Makes durable what another writer may have left in the page cache, before anyone is shown it.
     pub fn sync_found(&mut self) -> Result<()> {
         let Some(active) = self.active.as_mut() else { return Ok(()) };
-        active.unsynced = true;
-        let path = self.dir.path().to_path_buf();
-        self.sync()?;
-        self.disk.sync_dir(&path).map_err(Error::io("make durable the names in", &path))
+        (active.unsynced, active.name_unsynced) = (true, true);
+        self.sync()
     }
 
     /// Replaces `HEAD.json`. It is a cache: a failure is counted and hurts nobody.
@@ -215,7 +219,8 @@ impl JournalWriter {
             let file = self.disk.open_append(&path).map_err(Error::io("open for appending", &path))?;
             let len = file.len().map_err(Error::io("look at", &path))?;
             // What another process left unsynced is made durable by our first sync.
-            self.active = Some(Active { id: last.id, file, len, unsynced: true, failed: false });
+            self.active =
+                Some(Active { id: last.id, file, len, unsynced: true, name_unsynced: true, failed: false });
             let tail = self.examine_active()?;
             self.adopt(last.id, tail);
         } else {
@@ -295,7 +300,8 @@ impl JournalWriter {
             self.poisoned = true;
             return Err(Error::Poisoned { path: self.dir.path().to_path_buf() });
         }
-        self.active = Some(Active { id, file, len: 0, unsynced: false, failed: false });
+        self.active =
+            Some(Active { id, file, len: 0, unsynced: false, name_unsynced: false, failed: false });
         self.stamped = Stamped::default();
         self.write_head();
         Ok(())

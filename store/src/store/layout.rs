@@ -25,6 +25,11 @@ impl Layout {
     }
 
     #[must_use]
+    pub fn scope(&self) -> PathBuf {
+        self.dir.join("SCOPE")
+    }
+
+    #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.dir.join("LOCK")
     }

@@ -12,6 +12,7 @@ mod layout;
 mod maintain;
 mod mutation;
 mod reconcile;
+mod scope;
 mod writer;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use layout::Layout;
 pub use maintain::Upkeep;
 pub use mutation::{Content, Meta, Mutation, Saved};
 pub(crate) use reconcile::{load_branches, load_cursor};
+pub use scope::Scope;
 pub use writer::StoreWriter;
 
 use crate::content::ContentReader;
@@ -35,7 +37,7 @@ use crate::disk::{self, Disk, Durability};
 use crate::error::{Error, Result};
 use crate::history::View;
 use crate::ids::StoreId;
-use crate::index::{self, Index};
+use crate::index::{self, Index, Trace};
 use crate::journal::entry::Writer;
 use crate::redact::Redactor;
 use crate::journal::{self, JournalDir};
@@ -80,6 +82,11 @@ pub enum Freshness {
 impl Store {
     /// Makes an empty store. The directory's parent must exist; nothing is left behind if it fails half-way.
     pub fn init(disk: Arc<dyn Disk>, dir: &Path, id: StoreId) -> Result<Self> {
+        Self::init_for(disk, dir, id, None)
+    }
+
+    /// The same, for a directory or some files of it.
+    pub fn init_for(disk: Arc<dyn Disk>, dir: &Path, id: StoreId, scope: Option<&Scope>) -> Result<Self> {
         let layout = Layout::new(dir);
         if disk.stat(&layout.format()).map_err(Error::io("look for", dir))?.is_some() {
             return Err(Error::refused(format!("{} is a store already", dir.display())));
@@ -94,7 +101,7 @@ impl Store {
             )));
         }
         let existed = disk.stat(dir).map_err(Error::io("look for", dir))?.is_some();
-        Self::lay_out(&*disk, &layout, id).inspect_err(|_| {
+        Self::lay_out(&*disk, &layout, id, scope).inspect_err(|_| {
             if !existed {
                 remove_what_was_begun(&*disk, &layout);
             }
@@ -103,11 +110,12 @@ impl Store {
     }
 
     /// FORMAT comes last: a directory without it is no store.
-    fn lay_out(disk: &dyn Disk, layout: &Layout, store_id: StoreId) -> Result<()> {
+    fn lay_out(disk: &dyn Disk, layout: &Layout, store_id: StoreId, scope: Option<&Scope>) -> Result<()> {
         for dir in [layout.dir().to_path_buf(), layout.journal(), layout.packs()] {
             disk.create_dir(&dir).map_err(Error::io("create", &dir))?;
         }
         JournalDir::new(&layout.journal()).create(disk)?;
+        scope.map_or(Ok(()), |scope| scope.write(disk, layout))?;
         let format = FormatFile { format: FORMAT, store_id };
         let mut text = serde_json::to_vec(&format).expect("a number and a string are always JSON");
         text.push(b'\n');
@@ -119,6 +127,16 @@ impl Store {
 
     /// Opens a store for reading.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self> {
+        Self::open_with(disk, dir, Trace::Shared)
+    }
+
+    /// Opens a store to look at it: nothing of it changes, not even the marks that readers leave for a writer. Only for a
+    /// process that does not write to it.
+    pub fn open_untouched(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self> {
+        Self::open_with(disk, dir, Trace::None)
+    }
+
+    fn open_with(disk: Arc<dyn Disk>, dir: &Path, trace: Trace) -> Result<Self> {
         let layout = Layout::new(dir);
         let path = layout.format();
         if disk.stat(&path).map_err(Error::io("look for", &path))?.is_none() {
@@ -136,7 +154,7 @@ impl Store {
         }
         let config = Config::read(&*disk, &layout.config())?;
         let content = ContentReader::open(Arc::clone(&disk), &layout.packs());
-        let index = Index::new(disk.database(&layout.index()));
+        let index = Index::new(disk.database(&layout.index()), trace);
         Ok(Self { inner: Arc::new(Inner { disk, layout, id: format.store_id, config, content, index, redactor: Redactor::new() }) })
     }
 
@@ -148,6 +166,11 @@ impl Store {
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// Which directory it records, or which files; `None` where nobody has said so yet.
+    pub fn scope(&self) -> Result<Option<Scope>> {
+        Scope::read(&*self.inner.disk, &self.inner.layout)
     }
 
     #[must_use]
@@ -212,7 +235,8 @@ impl Store {
 
 /// Best effort after a failed `init`; what cannot be removed is empty and does no harm.
 fn remove_what_was_begun(disk: &dyn Disk, layout: &Layout) {
-    for file in [layout.format(), layout.dir().join("FORMAT.tmp")] {
+    let temp = |name| layout.dir().join(name);
+    for file in [layout.format(), temp("FORMAT.tmp"), layout.scope(), temp("SCOPE.tmp")] {
         if disk.remove_file(&file).is_err() {
             continue;
         }

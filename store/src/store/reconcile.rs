@@ -9,11 +9,13 @@ use rusqlite::Connection;
 
 use super::Store;
 use super::mutation::{CURSOR_ID, Heads};
+use super::writer::PACK_ROLL;
+use crate::content::ContentWriter;
 use crate::error::{Error, Result};
 use crate::history::{Branches, Cursor};
 use crate::ids::{BranchNo, Seq, Tick, UnixMillis};
 use crate::index::{self, Bulk, Fact, Live, Query, Unusable, apply};
-use crate::journal::entry::{ItemType, Line, PayloadRef, Writer};
+use crate::journal::entry::{Action, ItemType, Line, PayloadRef, Writer};
 use crate::journal::{
     self, JournalDir, JournalEnd, JournalReader, JournalWriter, ReadOptions, WriterOptions,
 };
@@ -21,6 +23,7 @@ use crate::journal::{
 pub(super) struct Opened {
     pub(super) db: Connection,
     pub(super) journal: JournalWriter,
+    pub(super) packs: ContentWriter,
     pub(super) healed: u64,
 }
 
@@ -36,23 +39,39 @@ pub(super) fn open_writer(store: &Store, who: Writer) -> Result<Opened> {
     let fsync = store.config().store.journal.fsync;
     let options = WriterOptions { fsync, ..WriterOptions::default() };
     let journal_dir = store.layout().journal();
-    let mut journal =
+    let journal =
         JournalWriter::open(Arc::clone(store.disk()), &journal_dir, store.id().clone(), who, options)?;
-    let end = journal.end();
+    let packs = ContentWriter::open(Arc::clone(store.disk()), &store.layout().packs(), PACK_ROLL)?;
+    let mut found = Found { journal, packs };
+    let end = found.journal.end();
     let (db, healed) = match (usable, watermark) {
         (Ok(db), Some(at)) if at == end => (db, 0),
         (Ok(db), Some(at)) if at.seq <= end.seq && journal::holds(&**store.disk(), &dir_of(store), &at)? => {
-            journal.sync_found()?;
+            found.make_durable()?;
             replay(store, &db, end)?;
             (db, end.seq.0 - at.seq.0)
         }
         (usable, _) => {
             drop(usable);
-            journal.sync_found()?;
+            found.make_durable()?;
             (rebuild(store, end)?, end.seq.0)
         }
     };
-    Ok(Opened { db, journal, healed })
+    let Found { journal, packs } = found;
+    Ok(Opened { db, journal, packs, healed })
+}
+
+/// What the process before left, perhaps in the page cache alone.
+struct Found {
+    journal: JournalWriter,
+    packs: ContentWriter,
+}
+
+impl Found {
+    fn make_durable(&mut self) -> Result<()> {
+        self.packs.sync()?;
+        self.journal.sync_found()
+    }
 }
 
 /// Applies the records after the watermark, in one transaction.
@@ -101,7 +120,10 @@ fn dir_of(store: &Store) -> JournalDir {
 
 /// A record whose payload is not what its kind asks for is skipped; the journal's reader and `doctor` count it.
 fn apply_line(store: &Store, line: &Line<'_>, rows: &mut impl crate::index::Rows) -> Result<()> {
-    let fetched = line.payload_ref.as_ref().map(|r| fetch(store, r)).transpose()?;
+    let fetched = match &line.payload_ref {
+        Some(reference) => fetch_for(store, line.action, reference)?,
+        None => None,
+    };
     let body = fetched.as_deref().or_else(|| line.payload.map(|p| p.get()));
     let fact = Fact {
         seq: line.seq,
@@ -115,6 +137,19 @@ fn apply_line(store: &Store, line: &Line<'_>, rows: &mut impl crate::index::Rows
     match apply(&fact, rows) {
         Err(Error::Refused { .. }) => Ok(()),
         done => done,
+    }
+}
+
+/// The projection knows of most events only that they happened, and the payload of one that was never made durable may
+/// be gone: no state depends on it.
+fn fetch_for(store: &Store, action: Action, reference: &PayloadRef) -> Result<Option<String>> {
+    match action {
+        Action::Imported => match fetch(store, reference) {
+            Err(Error::Corrupt { .. }) => Ok(None),
+            fetched => fetched.map(Some),
+        },
+        event if event.is_observability() => Ok(None),
+        _ => fetch(store, reference).map(Some),
     }
 }
 

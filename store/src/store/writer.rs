@@ -5,7 +5,6 @@
 //!   * A mutation that fails leaves no record, no row, and the heads as they were.
 //!   * Lock order: `queue` is never held while `inner` is taken.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,6 +14,7 @@ use super::Store;
 use super::group::{Job, Task};
 use super::mutation::{Heads, Mutation};
 use super::reconcile;
+use super::scope::Scope;
 use crate::content::ContentWriter;
 use crate::disk::DiskLock;
 use crate::error::{Error, Result};
@@ -56,15 +56,13 @@ impl std::fmt::Debug for StoreWriter {
 
 impl StoreWriter {
     pub(super) fn open(store: &Store, who: Writer, wait: Duration) -> Result<Self> {
-        let layout = store.layout();
         let lock = take_lock(store, &who, wait)?;
         let opened = reconcile::open_writer(store, who)?;
-        let packs = ContentWriter::open(Arc::clone(store.disk()), &layout.packs(), PACK_ROLL)?;
         let heads = reconcile::load_heads(Query(&opened.db))?;
         let inner = Inner {
             db: opened.db,
             journal: opened.journal,
-            packs,
+            packs: opened.packs,
             heads,
             fsync: store.config().store.journal.fsync,
             rolled: false,
@@ -132,6 +130,11 @@ impl StoreWriter {
         }
         let answer = slot.lock().take();
         answer.unwrap_or_else(|| Err(Error::refused("a mutation was forgotten")))
+    }
+
+    /// Says anew which directory, or which files, the store records.
+    pub fn set_scope(&self, scope: &Scope) -> Result<()> {
+        scope.write(&**self.store.disk(), self.store.layout())
     }
 
     /// The last record that is durable.
