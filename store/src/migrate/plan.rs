@@ -156,9 +156,9 @@ impl Plan {
         Ok(plan)
     }
 
-    #[must_use]
-    pub fn files(&self) -> usize {
-        self.files.len()
+    /// The files whose history it is, below the root.
+    pub fn files(&self) -> impl Iterator<Item = &RelPath> {
+        self.files.iter().map(|file| &file.path)
     }
 
     #[must_use]
