@@ -1,6 +1,7 @@
 //! The verbs, one a file: arguments, help text and code.
 
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod init;
 pub(crate) mod inspect;
@@ -16,6 +17,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         Verb::Init(arguments) => init::run(arguments, &mut out),
         Verb::Events(verb) => events::run(verb, &mut out),
         Verb::Inspect(arguments) => inspect::run(arguments, &mut out),
+        Verb::Doctor(arguments) => doctor::run(arguments, &mut out),
         Verb::Completions(arguments) => completions::run(arguments, &mut out),
         Verb::Man(arguments) => man::run(arguments, &mut out),
     };
