@@ -28,7 +28,9 @@ pub(crate) fn mutate(arguments: &Mutate) -> Result<()> {
     for count in 1..=arguments.count {
         let writer = store.writer(who(), Duration::from_secs(120)).context("taking the lock")?;
         let id = arguments.id.clone();
-        writer.mutate(now(), move |m| m.put_entity(&entity_kind(), &id, &serde_json::json!({"count": count})))?;
+        writer.mutate(now(), move |m| {
+            m.put_entity(&entity_kind(), &id, &serde_json::json!({"count": count}))
+        })?;
     }
     Ok(())
 }
@@ -58,7 +60,7 @@ pub(crate) fn append(arguments: &Append) -> Result<()> {
             tick: None,
             body: Body::Payload(RawValue::from_string(format!("{{\"padding\":\"{padding}\"}}"))?),
         };
-        let stamp = Stamp { seq: Seq(seq), more: 0, ts: UnixMillis(0), origin: None, writer: None };
+        let stamp = Stamp { seq: Seq(seq), more: 0, part: 0, ts: UnixMillis(0), origin: None, writer: None };
         let mut line = Vec::new();
         entry::encode(&mut line, &stamp, &draft)?;
         file.append(&line)?;
