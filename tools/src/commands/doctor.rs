@@ -127,7 +127,10 @@ fn print(shown: &Shown<'_>, out: &mut impl Write) -> anyhow::Result<()> {
     let mut rows = vec![
         ["records".to_owned(), facts.records.to_string()],
         ["last seq".to_owned(), facts.last_seq.to_string()],
-        ["applied to the index".to_owned(), facts.applied_seq.map_or("nothing".to_owned(), |s| s.to_string())],
+        [
+            "applied to the index".to_owned(),
+            facts.applied_seq.map_or("nothing".to_owned(), |s| s.to_string()),
+        ],
         ["lines skipped".to_owned(), skipped.to_string()],
         ["ranges adjudicated".to_owned(), facts.adjudicated_ranges.to_string()],
         ["torn tail".to_owned(), if facts.torn_tail { "yes" } else { "no" }.to_owned()],
