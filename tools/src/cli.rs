@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, events, init, inspect, man};
+use crate::commands::{completions, events, export, init, inspect, man, migrate};
 
 /// Records everything that happens to a project and shows it as files.
 ///
@@ -26,6 +26,8 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Events(events::Verb),
     Inspect(inspect::Arguments),
+    Export(export::Arguments),
+    Migrate(migrate::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
