@@ -4,13 +4,15 @@ use crate::bench::Bench;
 
 #[test]
 fn cli_help_says_what_was_agreed() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 10] = [
         &["--help"],
         &["init", "--help"],
         &["events", "--help"],
         &["events", "dump", "--help"],
         &["events", "tail", "--help"],
         &["inspect", "--help"],
+        &["export", "--help"],
+        &["migrate", "--help"],
         &["completions", "--help"],
         &["man", "--help"],
     ];

@@ -12,3 +12,4 @@ mod events;
 mod help;
 mod init;
 mod inspect;
+mod migrate;

@@ -184,7 +184,7 @@ fn paths() -> Vec<RelPath> {
     let names: [&[u8]; 13] = [
         b"a", b"b", b"d", b"d/x", b"d/y", b"d/e", b"d/e/z", b"f", b"f/x", b"f/e", b"d.x", b"\xff\n", b"f/e/z",
     ];
-    names.iter().map(|name| path(name)).collect()
+    names.iter().copied().map(path).collect()
 }
 
 /// A path that is known to be one.

@@ -3,9 +3,11 @@
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod man;
+pub(crate) mod migrate;
 
 use std::io::{BufWriter, Write};
 
@@ -18,6 +20,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         Verb::Events(verb) => events::run(verb, &mut out),
         Verb::Inspect(arguments) => inspect::run(arguments, &mut out),
         Verb::Doctor(arguments) => doctor::run(arguments, &mut out),
+        Verb::Export(arguments) => export::run(arguments, &mut out),
+        Verb::Migrate(arguments) => migrate::run(arguments, &mut out),
         Verb::Completions(arguments) => completions::run(arguments, &mut out),
         Verb::Man(arguments) => man::run(arguments, &mut out),
     };
