@@ -29,7 +29,7 @@ fn crash_everywhere(script: &Script, new: fn() -> SimDisk) -> Result<(), String>
     for at in 0..=steps_of(script, &new()) {
         let crashed = run_until(script, &new(), at);
         for (n, cut) in cuts(at).into_iter().enumerate() {
-            let (fate, again) = (fate(at, n), (at + n as u64) % 2 == 0);
+            let (fate, again) = (fate(at, n), (at + n as u64).is_multiple_of(2));
             let described =
                 |e| format!("step {at} of the disk, {cut:?}, index {fate:?}, again: {again}: {e}");
             crashed.check(cut, fate, again).map_err(described)?;
