@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod faults;
+mod found;
 mod power;
 
 use tickfs_tests::model::{At, Change};
