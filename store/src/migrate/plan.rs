@@ -118,6 +118,9 @@ struct BranchFile {
     description: Option<String>,
 }
 
+/// Told the place of a change, and the text it came to; `None` if nothing differed.
+type OnChange<'a> = dyn FnMut(usize, Option<&[u8]>) -> Result<()> + 'a;
+
 impl Plan {
     /// Reads and checks everything. `root` is the directory that absolute paths in it are below.
     pub fn read(disk: &dyn Disk, dir: &Path, root: &Path) -> Result<Self> {
@@ -217,7 +220,7 @@ impl Plan {
     fn replay(
         &self,
         disk: &dyn Disk,
-        save: &mut dyn FnMut(usize, Option<&[u8]>) -> Result<()>,
+        save: &mut OnChange<'_>,
         open: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<()> {
         let base: Vec<Option<Arc<[u8]>>> = self.files.iter().map(|f| f.base.clone()).collect();
