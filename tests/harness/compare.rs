@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tickfs_store::disk::SimDisk;
 use tickfs_store::history::{Cursor, Stand as StoredStand, Tree, View};
 use tickfs_store::ids::{Address, BranchNo, Tick, UnixMillis};
 use tickfs_store::journal::entry::{self, ItemType};
 use tickfs_store::path::RelPath;
-use tickfs_store::disk::SimDisk;
 use tickfs_store::{Error, Store, Version};
 
 use crate::model::{At, Files, Model, Node, Stand};
@@ -131,17 +131,14 @@ fn ticks(view: &View, model: &Model) -> Verdict {
 fn entities(view: &View, model: &Model) -> Verdict {
     let rows = view.entities(&ItemType::HANDOFF).map_err(|e| said("listing entities", &e))?;
     let stored: BTreeMap<String, String> = rows.into_iter().map(|row| (row.id, row.body)).collect();
-    let expected = model.entities.iter().map(|(id, text)| (id.clone(), format!("{text:?}"))).collect();
+    let expected =
+        model.entities.iter().map(|(id, text)| (id.clone(), format!("{{\"text\":{text:?}}}"))).collect();
     same("the entities", &stored, &expected)
 }
 
 fn trees(view: &View, model: &Model) -> Verdict {
     let mut contents = Contents::default();
-    let all_paths: BTreeSet<RelPath> = (0..=model.last_tick())
-        .flat_map(|tick| model.branches.iter().map(move |b| At { branch: b.no, tick }))
-        .filter(|&at| model.exists(at))
-        .flat_map(|at| model.tree(at).into_keys())
-        .collect();
+    let all_paths: BTreeSet<RelPath> = model.all_paths();
     for branch in &model.branches {
         for tick in 0..=model.last_tick() + 1 {
             let at = At { branch: branch.no, tick };

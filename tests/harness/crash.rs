@@ -90,7 +90,8 @@ impl Crashed {
         };
         for (file, bytes) in [database, log].iter().zip(files) {
             if let Some(bytes) = bytes {
-                std::fs::write(file, bytes).expect("it can be written, because the directory is a scratch one");
+                std::fs::write(file, bytes)
+                    .expect("it can be written, because the directory is a scratch one");
             }
         }
         disk
@@ -121,7 +122,8 @@ impl Crashed {
                 return done.map(|()| at);
             }
             let disk = disk.crash(next);
-            let described = |difference| format!("the recovery crashed in its step {at}, {next:?}: {difference}");
+            let described =
+                |difference| format!("the recovery crashed in its step {at}, {next:?}: {difference}");
             recovery.read(&disk).and_then(|()| recovery.go_on(&disk)).map_err(described)?;
             seqs_never_repeat(&disk)?;
         }
@@ -134,7 +136,8 @@ impl Crashed {
         if self.confirmed == 0 || !database.exists() {
             return Ok(());
         }
-        let store = Store::open(Arc::new(disk.clone()), &store_dir()).map_err(|e| format!("opening: {e:?}"))?;
+        let store =
+            Store::open(Arc::new(disk.clone()), &store_dir()).map_err(|e| format!("opening: {e:?}"))?;
         compare_briefly(&store, &self.candidates[0]).map_err(|e| format!("the index as it was left: {e}"))
     }
 }
@@ -143,17 +146,19 @@ impl Crashed {
 struct Recovery<'c> {
     crashed: &'c Crashed,
     candidates: Vec<Model>,
+    /// The store was opened once, so it must be there for ever.
+    was_there: bool,
 }
 
 impl<'c> Recovery<'c> {
     fn new(crashed: &'c Crashed) -> Self {
-        Self { crashed, candidates: crashed.candidates.clone() }
+        Self { crashed, candidates: crashed.candidates.clone(), was_there: crashed.confirmed > 0 }
     }
 
     /// Opens and reads the store as a command would. What it sees is what it must see from now on.
     fn read(&mut self, disk: &SimDisk) -> Verdict {
         let store = match Store::open(Arc::new(disk.clone()), &store_dir()) {
-            Err(Error::NotFound { .. }) if self.crashed.confirmed == 0 => return Ok(()),
+            Err(Error::NotFound { .. }) if !self.was_there => return Ok(()),
             opened => opened.map_err(|e| format!("opening for reading: {e:?}"))?,
         };
         store.refresh(who()).map_err(|e| format!("refreshing: {e:?}"))?;
@@ -162,6 +167,7 @@ impl<'c> Recovery<'c> {
 
     /// Finds the candidate that the store shows.
     fn settle(&mut self, store: &Store) -> Verdict {
+        self.was_there = true;
         let mut differences = Vec::new();
         for candidate in &self.candidates {
             match compare_briefly(store, candidate) {
@@ -180,7 +186,7 @@ impl<'c> Recovery<'c> {
     fn go_on(&mut self, disk: &SimDisk) -> Verdict {
         let mut session = Session::new(disk);
         match session.open().map(drop) {
-            Err(Error::NotFound { .. }) if self.crashed.confirmed == 0 => {
+            Err(Error::NotFound { .. }) if !self.was_there => {
                 session.step(&Step::Init).map_err(|e| format!("making the store after all: {e:?}"))?;
             }
             opened => opened.map_err(|e| format!("opening for writing: {e:?}"))?,

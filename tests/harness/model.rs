@@ -7,7 +7,7 @@
 //!   * A change that is refused leaves the model as it was.
 //!   * A tree is made from the facts alone, each time anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -165,7 +165,7 @@ impl Model {
     /// All paths at a point: the base, and what each tick of the chain up to it did.
     #[must_use]
     pub fn tree(&self, at: At) -> Files {
-        let chain = self.chain(at.branch);
+        let chain: BTreeSet<u64> = self.chain(at.branch).into_iter().collect();
         let mut files = self.base.clone();
         for fact in self.facts.iter().filter(|fact| fact.tick <= at.tick && chain.contains(&fact.tick)) {
             match &fact.what {
@@ -175,6 +175,14 @@ impl Model {
             }
         }
         files
+    }
+
+    /// Each path that ever was, on whatever branch.
+    #[must_use]
+    pub fn all_paths(&self) -> BTreeSet<RelPath> {
+        let changed = self.facts.iter().map(|fact| At { branch: fact.branch, tick: fact.tick });
+        let below = changed.flat_map(|at| self.tree(at).into_keys());
+        self.base.keys().cloned().chain(below).collect()
     }
 
     /// The point at which the root stands, `partial` aside.

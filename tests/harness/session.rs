@@ -4,6 +4,7 @@
 //! same steps.
 //! Invariant: `Script::models[n]` is what a store says after `n` steps.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::model::{At, Change, Files, Model, Node};
 /// One thing that a session does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// Makes the store, unless an earlier try got that far.
     Init,
     Base {
         now: i64,
@@ -41,6 +43,12 @@ pub enum Step {
         clean: bool,
     },
     LoseIndex,
+    /// From here on segments and packs are short, so that they roll, and are sealed and compacted.
+    Shorten,
+    /// What `doctor --compact` does.
+    Compact {
+        now: i64,
+    },
 }
 
 /// Steps, and the model before and after each.
@@ -56,6 +64,9 @@ impl Script {
     pub fn new(numbers: &[u64]) -> Self {
         let mut script = Self { steps: Vec::new(), models: vec![Model::default()] };
         script.push(Step::Init);
+        if numbers.first().is_some_and(|number| number % 2 == 1) {
+            script.push(Step::Shorten);
+        }
         script.push(Step::Base { now: 1_000_000, files: base() });
         let mut numbers = numbers.iter().copied();
         let mut now = 1_000_000;
@@ -95,7 +106,13 @@ impl Script {
                 // A refusal is expected of the store too.
                 model.mutate(*now, changes).unwrap_or_default();
             }
-            Step::Init | Step::Mutate { .. } | Step::Note { .. } | Step::Reopen { .. } | Step::LoseIndex => {}
+            Step::Init
+            | Step::Mutate { .. }
+            | Step::Note { .. }
+            | Step::Reopen { .. }
+            | Step::LoseIndex
+            | Step::Shorten
+            | Step::Compact { .. } => {}
         }
         self.steps.push(step);
         self.models.push(model);
@@ -137,7 +154,8 @@ impl Draw {
 fn choose_step(model: &Model, now: i64, draw: &mut Draw, more: &mut impl Iterator<Item = u64>) -> Step {
     // Clocks are set back now and then; nothing may depend on them.
     let now = if draw.below(8) == 7 { now - 3_600_000 } else { now };
-    let (count, refuse) = match draw.below(24) {
+    let (count, refuse) = match draw.below(25) {
+        24 => return Step::Compact { now },
         23 => return Step::Reopen { clean: draw.below(2) == 0 },
         22 => return Step::LoseIndex,
         21 => return Step::Note { now, len: draw.one_of(&[5, 300, 70_000]) },
@@ -166,7 +184,7 @@ fn paths() -> Vec<RelPath> {
     let names: [&[u8]; 13] = [
         b"a", b"b", b"d", b"d/x", b"d/y", b"d/e", b"d/e/z", b"f", b"f/x", b"f/e", b"d.x", b"\xff\n", b"f/e/z",
     ];
-    names.iter().map(|name| path(name)).collect()
+    names.iter().copied().map(path).collect()
 }
 
 /// A path that is known to be one.
@@ -376,9 +394,15 @@ impl Session {
     pub fn step(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Init => {
-                let id = StoreId::new(UnixMillis(1), [7; 10]);
-                let store = Store::init(Arc::new(self.disk.clone()), &store_dir(), id)?;
-                self.adopt(store)
+                self.open = None;
+                let opened = match Store::open(Arc::new(self.disk.clone()), &store_dir()) {
+                    Err(Error::NotFound { .. }) => {
+                        let id = StoreId::new(UnixMillis(1), [7; 10]);
+                        Store::init(Arc::new(self.disk.clone()), &store_dir(), id)
+                    }
+                    opened => opened,
+                };
+                self.adopt(opened?)
             }
             Step::Base { now, files } => {
                 let files = files.clone();
@@ -398,8 +422,9 @@ impl Session {
             }
             Step::Note { now, len } => {
                 let text = "n".repeat(*len);
-                let note =
-                    move |m: &mut Mutation<'_>| m.observe(Action::Note, &ItemType::COMMAND, None, &text);
+                let note = move |m: &mut Mutation<'_>| {
+                    m.observe(Action::Note, &ItemType::COMMAND, None, &payload(&text))
+                };
                 self.open()?.mutate(UnixMillis(*now), note)
             }
             Step::Reopen { clean } => {
@@ -409,6 +434,14 @@ impl Session {
                 }
                 self.open().map(drop)
             }
+            Step::Shorten => {
+                self.open = None;
+                let config = store_dir().join("config.toml");
+                let text = b"[store.journal]\nroll_bytes = 2500\n[store.packs]\nroll_bytes = 1500\n";
+                self.disk.write(&config, text).map_err(|e| Error::refused(e.to_string()))?;
+                self.open().map(drop)
+            }
+            Step::Compact { now } => self.open()?.compact(UnixMillis(*now)).map(drop),
             Step::LoseIndex => {
                 self.open = None;
                 lose_index(&self.disk);
@@ -470,9 +503,15 @@ pub fn apply(m: &mut Mutation<'_>, change: &Change) -> Result<()> {
             .map(drop),
         Change::ForkHere(label) => m.fork_here(label, false),
         Change::RenameBranch(old, new) => m.rename_branch(old, new),
-        Change::PutEntity(id, text) => m.put_entity(&ItemType::HANDOFF, id, text),
+        Change::PutEntity(id, text) => m.put_entity(&ItemType::HANDOFF, id, &payload(text)),
         Change::DeleteEntity(id) => m.delete_entity(&ItemType::HANDOFF, id).map(drop),
     }
+}
+
+/// A document that holds one text.
+#[must_use]
+pub fn payload(text: &str) -> BTreeMap<&'static str, &str> {
+    BTreeMap::from([("text", text)])
 }
 
 /// The store's spelling of a point.

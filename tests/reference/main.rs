@@ -5,10 +5,14 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
+use tickfs_store::Mutation;
 use tickfs_store::disk::SimDisk;
+use tickfs_store::history::Point;
+use tickfs_store::ids::{BranchNo, Tick, UnixMillis};
+use tickfs_store::journal::entry::{self, ItemType};
 use tickfs_tests::compare::{compare, seqs_never_repeat};
 use tickfs_tests::model::{At, Change};
-use tickfs_tests::session::{Script, Session, Step, directory, file, path};
+use tickfs_tests::session::{Script, Session, Step, directory, file, path, payload, segments};
 
 fn cases(usual: u32) -> u32 {
     std::env::var("TICKFS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
@@ -138,4 +142,72 @@ fn reference_no_tick_is_before_the_base() {
         script.push(Step::Mutate { now: 500_000, changes: vec![save("a", "x")], refuse: false });
         run(&script).unwrap();
     }
+}
+
+/// Shows EL-85, EL-97: the same history with clocks that stand still, and that go back by an hour and by a day, is the
+/// same history. Only the times of the ticks differ, and they never go back.
+#[test]
+fn reference_no_clock_reorders_history() {
+    let day = 86_400_000;
+    let equal = |_| 5_000_000;
+    let hours_back = |n: i64| 5_000_000 + n % 2 * 3_600_000;
+    let days_back = |n: i64| 5_000_000 + (n % 3) * day;
+    let clocks: [&dyn Fn(i64) -> i64; 3] = [&equal, &hours_back, &days_back];
+    for clock in clocks {
+        let mut script = Script::new(&[]);
+        for (n, name) in (0..60).zip(["a", "b", "d/x"].into_iter().cycle()) {
+            let change = save(name, &format!("version {n}"));
+            script.push(Step::Mutate { now: clock(n), changes: vec![change], refuse: false });
+        }
+        script.push(Step::LoseIndex);
+        run(&script).unwrap();
+    }
+}
+
+/// Shows EL-97: 1,000 events of one moment.
+#[test]
+fn reference_a_thousand_events_of_one_moment_keep_their_order() {
+    let mut session = Session::new(&SimDisk::default());
+    let script = Script::new(&[]);
+    script.steps.iter().try_for_each(|step| session.step(step)).unwrap();
+    for n in 0..1_000 {
+        let (name, node) = (path("a"), file(n.to_string().as_bytes()));
+        let step = Step::Mutate { now: 7_000_000, changes: vec![Change::Save(name, node)], refuse: false };
+        session.step(&step).unwrap();
+    }
+    session.step(&Step::LoseIndex).unwrap();
+    let view = session.store().unwrap().view().unwrap();
+    for n in 0..1_000 {
+        let tree = view.tree(Point { branch: BranchNo::MAIN, tick: Tick(n + 1) }).unwrap();
+        let entry = tree.resolve(&path("a")).unwrap().unwrap();
+        assert_eq!(tree.read(&entry.version).unwrap(), n.to_string().as_bytes());
+    }
+}
+
+/// Shows EL-84: eight threads that write 1,000 records each are given the seqs that follow, each once.
+#[test]
+fn reference_many_writers_at_once_use_each_seq_once() {
+    let disk = SimDisk::default();
+    let mut session = Session::new(&disk);
+    Script::new(&[]).steps.iter().try_for_each(|step| session.step(step)).unwrap();
+    let writer = session.writer().unwrap();
+    let before = writer.end().seq.0;
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for n in 0..1_000 {
+                    let text = format!("{thread}/{n}");
+                    let put =
+                        move |m: &mut Mutation<'_>| m.put_entity(&ItemType::HANDOFF, "one", &payload(&text));
+                    writer.mutate(UnixMillis(1), put).unwrap();
+                }
+            });
+        }
+    });
+    let mut seqs = Vec::new();
+    for segment in segments(&disk) {
+        let bytes = disk.read(&segment).unwrap();
+        seqs.extend(bytes.split(|&b| b == b'\n').filter_map(|line| Some(entry::decode(line).ok()?.seq.0)));
+    }
+    assert_eq!(seqs, (1..=before + 8_000).collect::<Vec<_>>());
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, events, export, init, inspect, man, migrate};
+use crate::commands::{completions, doctor, events, export, init, inspect, man, migrate};
 
 /// Records everything that happens to a project and shows it as files.
 ///
@@ -26,6 +26,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Events(events::Verb),
     Inspect(inspect::Arguments),
+    Doctor(doctor::Arguments),
     Export(export::Arguments),
     Migrate(migrate::Arguments),
     Completions(completions::Arguments),

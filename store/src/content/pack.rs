@@ -71,15 +71,7 @@ impl ContentWriter {
         // What the process before wrote and did not sync is not ours to vouch for: it is made durable with the first
         // record that follows it.
         let dir = packs_dir.to_path_buf();
-        Ok(Self {
-            disk,
-            dir,
-            roll_at,
-            active,
-            is_dirty: true,
-            is_name_dirty,
-            is_poisoned: false,
-        })
+        Ok(Self { disk, dir, roll_at, active, is_dirty: true, is_name_dirty, is_poisoned: false })
     }
 
     /// The pack that the next record goes to.
@@ -230,9 +222,18 @@ impl Active {
     fn begin(disk: &dyn Disk, dir: &Path, id: PackId) -> Result<Self> {
         let path = dir.join(id.hot_name());
         let file = disk.create_append(&path).map_err(Error::io("create", &path))?;
-        file.append(&pack_header(HOT_MAGIC, id)).map_err(Error::io("append to", &path))?;
-        file.sync().map_err(Error::io("sync", &path))?;
-        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        let begin = || {
+            file.append(&pack_header(HOT_MAGIC, id)).map_err(Error::io("append to", &path))?;
+            file.sync().map_err(Error::io("sync", &path))?;
+            disk.sync_dir(dir).map_err(Error::io("sync", dir))
+        };
+        begin().map_err(|error| {
+            // A beginning that a failed sync lost would still read well, and all that followed would be lost with it.
+            match disk.remove_file(&path) {
+                Ok(()) => error,
+                Err(left) => Error::io("remove what was begun of", &path)(left),
+            }
+        })?;
         Ok(Self { id, path, file, end: PACK_HEADER_LEN as u64 })
     }
 

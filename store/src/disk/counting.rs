@@ -203,6 +203,10 @@ impl DiskFile for CountingFile {
         self.log.noting(OpKind::Sync, &self.path, self.file.sync())
     }
 
+    fn forget_cached(&self) -> io::Result<()> {
+        self.file.forget_cached()
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }

@@ -84,6 +84,12 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// fdatasync(2): content and length are durable when it returns `Ok`.
     fn sync(&self) -> io::Result<()>;
 
+    /// Asks for the next read to come from the medium: after a failed sync, of whatever process, the page cache may
+    /// still show bytes that were lost. Best effort; bytes that were never synced stay where they are.
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn len(&self) -> io::Result<u64>;
 }
 

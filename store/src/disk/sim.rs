@@ -535,6 +535,13 @@ impl DiskFile for SimFile {
         self.disk.state().sync(&self.path, self.ino)
     }
 
+    fn forget_cached(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.must_live()?;
+        state.medium.forget_cached(self.ino);
+        Ok(())
+    }
+
     fn len(&self) -> io::Result<u64> {
         let mut state = self.disk.state();
         let state = state.ask(OpKind::Stat, &self.path)?;

@@ -174,11 +174,30 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Makes durable what another writer may have left in the page cache, before anyone is shown it.
+    /// Makes durable what another writer may have left in the page cache, before anyone is shown it. The end may be
+    /// another one afterwards.
     pub fn sync_found(&mut self) -> Result<()> {
         let Some(active) = self.active.as_mut() else { return Ok(()) };
         (active.unsynced, active.name_unsynced) = (true, true);
-        self.sync()
+        self.sync()?;
+        self.verify_found()
+    }
+
+    /// Looks for the end again, on the medium: a sync that failed before, in whatever process, is reported once, and
+    /// the page cache shows what was lost as if it were there.
+    fn verify_found(&mut self) -> Result<()> {
+        if let Some(active) = &self.active {
+            let path = self.dir.plain(active.id);
+            active.file.forget_cached().map_err(Error::io("read anew", &path))?;
+        }
+        let next_seq = self.next_seq;
+        (self.end, self.torn) = (JournalEnd::EMPTY, None);
+        self.find_end()?;
+        self.next_seq = self.next_seq.max(next_seq);
+        if let Some(active) = &mut self.active {
+            (active.unsynced, active.name_unsynced) = (false, false);
+        }
+        Ok(())
     }
 
     /// Replaces `HEAD.json`. It is a cache: a failure is counted and hurts nobody.
@@ -300,8 +319,7 @@ impl JournalWriter {
             self.poisoned = true;
             return Err(Error::Poisoned { path: self.dir.path().to_path_buf() });
         }
-        self.active =
-            Some(Active { id, file, len: 0, unsynced: false, name_unsynced: false, failed: false });
+        self.active = Some(Active { id, file, len: 0, unsynced: false, name_unsynced: false, failed: false });
         self.stamped = Stamped::default();
         self.write_head();
         Ok(())

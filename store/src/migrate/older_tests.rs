@@ -14,7 +14,6 @@ use crate::journal::{JournalDir, JournalReader, ReadOptions, checkpoint};
 use crate::store::Store;
 
 const NOW: UnixMillis = UnixMillis(1_763_640_900_000);
-const KINDS: [&str; 3] = ["plan", "task", "state"];
 const DIR: &str = "/p/older";
 const LOG: &[u8] = b"{\"ts\":\"2025\",\"what\":\"v1\"}\nnot even json\n";
 
@@ -166,16 +165,15 @@ fn a_migration_that_is_cut_off_anywhere_gives_one_genesis() {
 
 /// One of a hundred mutations of eleven entities: puts, and now and then a deletion.
 fn mutate(layout: &mut OlderLayout, model: &mut BTreeMap<String, String>, n: u64) -> Result<()> {
-    let (folder, id) = (KINDS[usize::try_from(n % 3).unwrap()], format!("e{}", n % 11));
+    let (folder, id) = (kind_of(n), format!("e{}", n % 11));
     let name = format!("{folder}/{id}.json");
-    let done = if n % 9 == 8 {
+    if n % 9 == 8 {
         layout.delete(&entity(folder, &id), NOW).map(|_| drop(model.remove(&name)))
     } else {
         layout.put(&entity(folder, &id), &format!("{{\"n\":{n}}}"), NOW).map(|()| {
             model.insert(name, format!("{{\n  \"n\": {n}\n}}\n"));
         })
-    };
-    done
+    }
 }
 
 /// Shows EL-11, EL-103, EL-111.
@@ -279,7 +277,7 @@ fn what_is_cut_off_in_dual_or_primary_converges_at_the_next_opening() {
             // What was confirmed is there; what was asked for last may be.
             let mut with_last = model.clone();
             if (5..12).contains(&asked) {
-                let name = format!("{}/e{}.json", KINDS[usize::try_from(asked % 3).unwrap()], asked % 11);
+                let name = format!("{}/e{}.json", kind_of(asked), asked % 11);
                 if asked % 9 == 8 {
                     with_last.remove(&name);
                 } else {
@@ -336,4 +334,12 @@ fn names_that_the_store_needs_are_refused() {
     assert!(refused.contains("run tickfs migrate first"), "{refused}");
     disk.create_dir(&Path::new(DIR).join("runs")).unwrap();
     assert!(run(&disk).unwrap_err().to_string().contains("bears a name that a store needs"));
+}
+
+fn kind_of(n: u64) -> &'static str {
+    match n % 3 {
+        0 => "plan",
+        1 => "task",
+        _ => "state",
+    }
 }

@@ -118,8 +118,8 @@ struct BranchFile {
     description: Option<String>,
 }
 
-/// Told the place of a change, and the text it came to; `None` if nothing differed.
-type OnChange<'a> = dyn FnMut(usize, Option<&[u8]>) -> Result<()> + 'a;
+/// Takes the place of a change and its text, `None` if nothing differed.
+type Save<'s> = dyn FnMut(usize, Option<&[u8]>) -> Result<()> + 's;
 
 impl Plan {
     /// Reads and checks everything. `root` is the directory that absolute paths in it are below.
@@ -220,7 +220,7 @@ impl Plan {
     fn replay(
         &self,
         disk: &dyn Disk,
-        save: &mut OnChange<'_>,
+        save: &mut Save<'_>,
         open: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<()> {
         let base: Vec<Option<Arc<[u8]>>> = self.files.iter().map(|f| f.base.clone()).collect();

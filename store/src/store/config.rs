@@ -19,15 +19,37 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
     pub journal: JournalConfig,
+    pub packs: PackConfig,
     /// How a directory in the older layout is written to.
     pub journal_v2: Dual,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JournalConfig {
     #[serde(with = "fsync_word")]
     pub fsync: Fsync,
+    /// A segment of so many bytes is followed by a new one.
+    pub roll_bytes: u64,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { fsync: Fsync::default(), roll_bytes: crate::journal::writer::ROLL_AT }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PackConfig {
+    /// A pack of so many bytes is followed by a new one.
+    pub roll_bytes: u64,
+}
+
+impl Default for PackConfig {
+    fn default() -> Self {
+        Self { roll_bytes: crate::content::ROLL_AT }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -92,6 +114,12 @@ impl Config {
                 path: path.to_path_buf(),
                 what: format!("record.threads is 1 to 32, not {threads}"),
             }),
+            _ if config.store.journal.roll_bytes.min(config.store.packs.roll_bytes) < 1024 => {
+                Err(Error::Config {
+                    path: path.to_path_buf(),
+                    what: "roll_bytes is at least 1024".to_owned(),
+                })
+            }
             _ => Ok(config),
         }
     }
@@ -122,6 +150,8 @@ mod tests {
             "[store.journal]\nfsync = \"always\"",
             "[store]\njournal_v2 = \"both\"",
             "[store]\nfsync = \"never\"",
+            "[store.journal]\nroll_bytes = 0",
+            "[store.packs]\nroll_bytes = 1023",
             "[record]\nthreads = 33",
             "[record",
         ] {

@@ -39,8 +39,8 @@ use crate::history::View;
 use crate::ids::StoreId;
 use crate::index::{self, Index, Trace};
 use crate::journal::entry::Writer;
-use crate::redact::Redactor;
 use crate::journal::{self, JournalDir};
+use crate::redact::Redactor;
 
 /// The number of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -116,6 +116,8 @@ impl Store {
         }
         JournalDir::new(&layout.journal()).create(disk)?;
         scope.map_or(Ok(()), |scope| scope.write(disk, layout))?;
+        // Where FORMAT is, everything that a store needs is there too.
+        disk.sync_dir(layout.dir()).map_err(Error::io("make durable the names in", layout.dir()))?;
         let format = FormatFile { format: FORMAT, store_id };
         let mut text = serde_json::to_vec(&format).expect("a number and a string are always JSON");
         text.push(b'\n');
@@ -155,7 +157,17 @@ impl Store {
         let config = Config::read(&*disk, &layout.config())?;
         let content = ContentReader::open(Arc::clone(&disk), &layout.packs());
         let index = Index::new(disk.database(&layout.index()), trace);
-        Ok(Self { inner: Arc::new(Inner { disk, layout, id: format.store_id, config, content, index, redactor: Redactor::new() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                disk,
+                layout,
+                id: format.store_id,
+                config,
+                content,
+                index,
+                redactor: Redactor::new(),
+            }),
+        })
     }
 
     #[must_use]
@@ -205,9 +217,8 @@ impl Store {
 
     /// Brings the index up to the journal if that is possible without waiting. `who` stands in the lock meanwhile.
     pub fn refresh(&self, who: Writer) -> Result<Freshness> {
-        match self.lag()? {
-            Some(0) => return Ok(Freshness::Current),
-            Some(_) | None => {}
+        if self.lag()? == Some(0) {
+            return Ok(Freshness::Current);
         }
         // A reader that has no index at all cannot answer, so it waits longer.
         let usable = self.index().read(|q| index::watermark(q.0)).is_ok();

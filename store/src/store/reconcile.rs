@@ -9,7 +9,6 @@ use rusqlite::Connection;
 
 use super::Store;
 use super::mutation::{CURSOR_ID, Heads};
-use super::writer::PACK_ROLL;
 use crate::content::ContentWriter;
 use crate::error::{Error, Result};
 use crate::history::{Branches, Cursor};
@@ -36,29 +35,43 @@ pub(super) fn open_writer(store: &Store, who: Writer) -> Result<Opened> {
         Ok(db) => index::watermark(db).ok(),
         Err(_) => None,
     };
-    let fsync = store.config().store.journal.fsync;
-    let options = WriterOptions { fsync, ..WriterOptions::default() };
+    let sizes = &store.config().store;
+    let options = WriterOptions { fsync: sizes.journal.fsync, roll_at: sizes.journal.roll_bytes };
     let journal_dir = store.layout().journal();
     let journal =
         JournalWriter::open(Arc::clone(store.disk()), &journal_dir, store.id().clone(), who, options)?;
-    let packs = ContentWriter::open(Arc::clone(store.disk()), &store.layout().packs(), PACK_ROLL)?;
+    let packs =
+        ContentWriter::open(Arc::clone(store.disk()), &store.layout().packs(), sizes.packs.roll_bytes)?;
     let mut found = Found { journal, packs };
+    if found.journal.end() == JournalEnd::EMPTY {
+        make_store_durable(store)?;
+    }
+    if watermark != Some(found.journal.end()) {
+        found.make_durable()?;
+    }
     let end = found.journal.end();
     let (db, healed) = match (usable, watermark) {
         (Ok(db), Some(at)) if at == end => (db, 0),
         (Ok(db), Some(at)) if at.seq <= end.seq && journal::holds(&**store.disk(), &dir_of(store), &at)? => {
-            found.make_durable()?;
             replay(store, &db, end)?;
             (db, end.seq.0 - at.seq.0)
         }
         (usable, _) => {
             drop(usable);
-            found.make_durable()?;
             (rebuild(store, end)?, end.seq.0)
         }
     };
     let Found { journal, packs } = found;
     Ok(Opened { db, journal, packs, healed })
+}
+
+/// Who made the store may have died before its own name was durable; that is so as long as nothing was recorded.
+fn make_store_durable(store: &Store) -> Result<()> {
+    let dir = store.layout().dir();
+    for names in [dir, dir.parent().unwrap_or(dir)] {
+        store.disk().sync_dir(names).map_err(Error::io("make durable the names in", names))?;
+    }
+    Ok(())
 }
 
 /// What the process before left, perhaps in the page cache alone.

@@ -30,7 +30,7 @@ fn meta(kind: NodeType) -> Meta {
 }
 
 fn open_new(dir: &Path) -> Store {
-    Store::init(Arc::new(RealDisk::default()), dir, StoreId::new(UnixMillis(1), [7; 10])).unwrap()
+    Store::init(Arc::new(RealDisk), dir, StoreId::new(UnixMillis(1), [7; 10])).unwrap()
 }
 
 fn writer(store: &Store) -> StoreWriter {
@@ -168,7 +168,7 @@ fn a_lost_index_comes_back_identical() {
     let before = temp.path().join("before.db");
     std::fs::copy(store.layout().index(), &before).unwrap();
     std::fs::remove_file(store.layout().index()).unwrap();
-    let store = Store::open(Arc::new(RealDisk::default()), store.layout().dir()).unwrap();
+    let store = Store::open(Arc::new(RealDisk), store.layout().dir()).unwrap();
     assert!(matches!(store.refresh(who()).unwrap(), Freshness::Healed { .. }));
     let differences = store.index().read(|q| crate::index::differences(q.0, &before)).unwrap();
     assert_eq!(differences, Vec::<String>::new());

@@ -23,9 +23,6 @@ use crate::index::{self, Query};
 use crate::journal::entry::{Action, Draft, Writer};
 use crate::journal::{Fsync, JournalEnd, JournalWriter};
 
-/// A content pack is closed at this size.
-pub(crate) const PACK_ROLL: u64 = 64 << 20;
-
 pub struct StoreWriter {
     store: Store,
     healed: u64,

@@ -1,6 +1,7 @@
 //! The verbs, one a file: arguments, help text and code.
 
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod init;
@@ -18,6 +19,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         Verb::Init(arguments) => init::run(arguments, &mut out),
         Verb::Events(verb) => events::run(verb, &mut out),
         Verb::Inspect(arguments) => inspect::run(arguments, &mut out),
+        Verb::Doctor(arguments) => doctor::run(arguments, &mut out),
         Verb::Export(arguments) => export::run(arguments, &mut out),
         Verb::Migrate(arguments) => migrate::run(arguments, &mut out),
         Verb::Completions(arguments) => completions::run(arguments, &mut out),

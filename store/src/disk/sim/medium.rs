@@ -309,11 +309,14 @@ impl Medium {
 
     /// Forgets the page cache: what a failed sync lost now reads as zeros.
     pub(super) fn drop_caches(&mut self) {
-        for node in &mut self.nodes {
-            if let Node::File(Content { live, units }) = node {
-                units.iter().filter(|unit| unit.lost).for_each(|unit| live[unit.range.clone()].fill(0));
-                units.retain(|unit| !unit.lost);
-            }
+        (0..self.nodes.len()).for_each(|ino| self.forget_cached(Ino(ino)));
+    }
+
+    /// The same for one file.
+    pub(super) fn forget_cached(&mut self, ino: Ino) {
+        if let Node::File(Content { live, units }) = &mut self.nodes[ino.0] {
+            units.iter().filter(|unit| unit.lost).for_each(|unit| live[unit.range.clone()].fill(0));
+            units.retain(|unit| !unit.lost);
         }
     }
 
