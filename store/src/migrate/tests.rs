@@ -111,7 +111,7 @@ fn texts(view: &View, name: &str) -> Vec<(u32, u64, Option<Vec<u8>>)> {
 }
 
 fn import(disk: &Arc<dyn Disk>, from: &Path, to: &Store) -> Result<Imported> {
-    let plan = Plan::read(&**disk, from, Path::new("/root"))?;
+    let plan = Plan::read(&**disk, from, Path::new("/abs"))?;
     import_codevovle(&writer(to), &**disk, &plan, OWNER, NOW)
 }
 
@@ -278,7 +278,7 @@ fn gaps_in_the_numbering_are_closed_and_remembered() {
     write("diffs/6.diff", "");
     write("diffs/9.diff", &diff("5", "9"));
     write("diffs/3.diff", "on no branch");
-    let plan = Plan::read(&*disk, &layout, Path::new("/root")).unwrap();
+    let plan = Plan::read(&*disk, &layout, Path::new("/abs")).unwrap();
     assert_eq!(plan.orphans, [layout.join("diffs/3.diff")]);
     let store = new_store(&disk, &temp.path().join("s"), 1);
     let imported = import(&disk, &layout, &store).unwrap();
@@ -343,7 +343,7 @@ fn an_import_that_is_cut_off_anywhere_goes_on() {
     drop(branched(&source));
     let layout = temp.path().join("out");
     export_codevovle(&*real, &source.view().unwrap(), &layout).unwrap();
-    let plan = Plan::read(&*real, &layout, Path::new("/root")).unwrap();
+    let plan = Plan::read(&*real, &layout, Path::new("/abs")).unwrap();
     let expected = texts(&source.view().unwrap(), "f");
 
     let dir = Path::new("/p/.app.tickfs");
