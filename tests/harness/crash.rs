@@ -106,7 +106,11 @@ impl Crashed {
         let mut recovery = Recovery::new(self);
         recovery.read(&disk)?;
         let disk = if again { disk.crash(Cut::LoseUnsynced) } else { disk };
-        recovery.go_on(&disk)?;
+        let session = recovery.go_on(&disk)?;
+        if fate != IndexFate::Dropped {
+            recovery.examine(&session)?;
+        }
+        drop(session);
         seqs_never_repeat(&disk)?;
         recovery.look_again(&disk.crash(Cut::LoseUnsynced))
     }
@@ -117,14 +121,15 @@ impl Crashed {
             let disk = self.cut(cut, fate);
             disk.crash_at(at);
             let mut recovery = Recovery::new(self);
-            let done = recovery.read(&disk).and_then(|()| recovery.go_on(&disk));
+            let done = recovery.read(&disk).and_then(|()| recovery.go_on(&disk).map(drop));
             if disk.steps() <= at {
                 return done.map(|()| at);
             }
             let disk = disk.crash(next);
             let described =
                 |difference| format!("the recovery crashed in its step {at}, {next:?}: {difference}");
-            recovery.read(&disk).and_then(|()| recovery.go_on(&disk)).map_err(described)?;
+            let session = recovery.read(&disk).and_then(|()| recovery.go_on(&disk)).map_err(described)?;
+            drop(session);
             seqs_never_repeat(&disk)?;
         }
         Ok(0)
@@ -182,8 +187,8 @@ impl<'c> Recovery<'c> {
         Err(format!("{confirmed} steps were confirmed, and the store says something else: {differences:#?}"))
     }
 
-    /// Opens the store for writing, makes one more change, and compares everything.
-    fn go_on(&mut self, disk: &SimDisk) -> Verdict {
+    /// Opens the store for writing, and makes one more change.
+    fn go_on(&mut self, disk: &SimDisk) -> std::result::Result<Session, String> {
         let mut session = Session::new(disk);
         match session.open().map(drop) {
             Err(Error::NotFound { .. }) if !self.was_there => {
@@ -199,9 +204,15 @@ impl<'c> Recovery<'c> {
         self.candidates = vec![settled, changed.clone()];
         session.step(&step).map_err(|e| format!("a change afterwards: {e:?}"))?;
         self.candidates = vec![changed.clone()];
-        compare(&store, &changed).map_err(|e| format!("after one more change: {e}"))?;
-        let different = session.open().and_then(|writer| writer.store().index_differences());
-        match different {
+        compare_briefly(&store, &changed).map_err(|e| format!("after one more change: {e}"))?;
+        Ok(session)
+    }
+
+    /// Compares everything.
+    fn examine(&self, session: &Session) -> Verdict {
+        let store = session.store().ok_or("it is not open")?;
+        compare(store, &self.candidates[0])?;
+        match store.index_differences() {
             Ok(different) if different.is_empty() => Ok(()),
             other => Err(format!("the index and one made anew: {other:?}")),
         }

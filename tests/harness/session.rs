@@ -78,7 +78,7 @@ impl Script {
         script
     }
 
-    /// The same for numbers that follow from a seed.
+    /// The same for numbers that follow from a seed. An odd one makes short segments and packs.
     #[must_use]
     pub fn seeded(seed: u64, len: usize) -> Self {
         let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -88,7 +88,11 @@ impl Script {
             state ^= state << 17;
             state
         };
-        Self::new(&(0..len + 8).map(|_| roll()).skip(8).collect::<Vec<_>>())
+        let mut numbers: Vec<u64> = (0..len + 8).map(|_| roll()).skip(8).collect();
+        if let Some(first) = numbers.first_mut() {
+            *first = *first & !1 | seed & 1;
+        }
+        Self::new(&numbers)
     }
 
     /// A script that goes on from what a model says.
@@ -184,7 +188,7 @@ fn paths() -> Vec<RelPath> {
     let names: [&[u8]; 13] = [
         b"a", b"b", b"d", b"d/x", b"d/y", b"d/e", b"d/e/z", b"f", b"f/x", b"f/e", b"d.x", b"\xff\n", b"f/e/z",
     ];
-    names.iter().copied().map(path).collect()
+    names.iter().map(path).collect()
 }
 
 /// A path that is known to be one.
