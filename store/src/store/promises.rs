@@ -109,7 +109,8 @@ fn an_unknown_action_is_skipped_and_counted() {
     let writer = with_base(&store, &[]);
     assert_eq!(Action::parse("explode"), None);
     let segment = dir_of(&store).plain(SegmentId(Seq(1)));
-    let mut line = br#"{"v":2,"seq":9,"ts":"2026-01-01T00:00:00.000Z","action":"explode","item_type":"file""#.to_vec();
+    let mut line =
+        br#"{"v":2,"seq":9,"ts":"2026-01-01T00:00:00.000Z","action":"explode","item_type":"file""#.to_vec();
     let crc = crc32fast::hash(&line);
     line.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}").as_bytes());
     assert_eq!(entry::decode(&line).unwrap_err(), LineFault::UnknownAction("explode".to_owned()));
@@ -247,10 +248,13 @@ fn a_change_costs_what_changed() {
         assert_eq!(writer.end().seq, before.next());
         let written = counted.disk.counts_where(|op| op.kind == OpKind::Append);
         let ops: Vec<OpKind> = counted.disk.ops().iter().map(|op| op.kind).collect();
-        (ops, written.bytes_written / 16)
+        (ops, written.bytes_written)
     });
-    assert_eq!(costs[0], costs[1]);
-    assert_eq!(costs[1], costs[2]);
+    for (ops, written) in &costs {
+        assert_eq!(*ops, costs[0].0);
+        // A seq has more digits in a longer history.
+        assert!(written.abs_diff(costs[0].1) <= 8, "{costs:?}");
+    }
 }
 
 /// Shows EL-31: 17,000 events of 2 KB give three or four segments.
@@ -291,7 +295,8 @@ fn a_reader_streams_across_rolls_and_compaction() {
     let dir = dir_of(&store);
     let first = dir.plain(SegmentId(Seq(1)));
     let mut before = read_all(&*disk, &first).unwrap();
-    let mut reader = JournalReader::open(&disk, &dir, ReadOptions::from(Seq(1)).with_archive()).unwrap().whole().unwrap();
+    let mut reader =
+        JournalReader::open(&disk, &dir, ReadOptions::from(Seq(1)).with_archive()).unwrap().whole().unwrap();
     let mut seqs = Vec::new();
     let mut names = BTreeMap::new();
     for round in 0..4 {
@@ -346,7 +351,10 @@ fn head_is_always_whole() {
         }
         assert!(reads > 300, "{reads} reads are too few to tell");
     });
-    assert_eq!(Head::read(&*disk, &dir).map(|head| head.next_seq), Some(Seq(store.view().unwrap().applied_seq().0 + 1)));
+    assert_eq!(
+        Head::read(&*disk, &dir).map(|head| head.next_seq),
+        Some(Seq(store.view().unwrap().applied_seq().0 + 1))
+    );
 }
 
 /// Shows EL-87: for each writer the seqs ascend.
@@ -375,7 +383,6 @@ fn a_long_history_is_not_read_again() {
     let writer = with_base(&counted.store, &[]);
     (0..200).for_each(|_| put_many(&writer, 500, 10));
     writer.compact(UnixMillis(9)).unwrap();
-    let journal_bytes: u64 = writer.end().seq.0 * 150;
     writer.close().unwrap();
     let store = counted.reopened();
     assert_eq!(store.refresh(who()).unwrap(), Freshness::Current);
@@ -393,8 +400,10 @@ fn a_long_history_is_not_read_again() {
     counted.disk.clear();
     let state = live::live_state(store.disk(), &dir_of(&store)).unwrap();
     assert_eq!(state.entities.len(), 500 + 1 + 3);
-    let read = counted.disk.counts_where(|op| op.kind == OpKind::Read).bytes_read;
-    assert!(read < journal_bytes / 4, "{read} of about {journal_bytes} bytes were read");
+    let parked =
+        |op: &crate::disk::Op| op.kind == OpKind::Open && op.path.starts_with(dir_of(&store).archive());
+    assert!(Segments::list(&**store.disk(), &dir_of(&store), true).unwrap().files()[0].archived);
+    assert!(!counted.disk.ops().iter().any(parked), "what the checkpoint made redundant was read");
 }
 
 /// Shows EL-04: a view of an entity is pretty-printed with its keys in one order, so that one field is one hunk.
