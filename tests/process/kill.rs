@@ -6,7 +6,8 @@ use crate::storm;
 #[test]
 fn crash_process_a_killed_writer_loses_nothing_that_it_confirmed() {
     let temp = tempfile::tempdir().unwrap();
-    let output = storm().arg("kill").arg(temp.path()).args(["--kills", "20", "--seed", "1"]).output().unwrap();
+    let output =
+        storm().arg("kill").arg(temp.path()).args(["--kills", "20", "--seed", "1"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success());

@@ -2,6 +2,7 @@
 //!
 //! Each test spawns the program `storm`, and ends only what it started.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "every file here is part of a test")]
 
 mod kill;
 mod lock;

@@ -16,7 +16,8 @@ fn crash_process_a_stray_appender_damages_no_record_and_is_counted() {
     let store = new_store(temp.path());
     let mut by_us = writer(&store);
     put(&by_us, "a", 0).unwrap();
-    let script = r#"i=0; while [ $i -lt "$2" ]; do echo '{"note":"not ours"}' >>"$1"; i=$((i+1)); sleep 0.002; done"#;
+    let script =
+        r#"i=0; while [ $i -lt "$2" ]; do echo '{"note":"not ours"}' >>"$1"; i=$((i+1)); sleep 0.002; done"#;
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "stray"]).arg(store.layout().journal().join("seg-00000001.jsonl"));
     let mut stray = Running::start(shell.arg(STRAYS.to_string()));

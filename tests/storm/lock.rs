@@ -60,7 +60,7 @@ pub(crate) fn append(arguments: &Append) -> Result<()> {
             tick: None,
             body: Body::Payload(RawValue::from_string(format!("{{\"padding\":\"{padding}\"}}"))?),
         };
-        let stamp = Stamp { seq: Seq(seq), more: 0, part: 0, ts: UnixMillis(0), origin: None, writer: None };
+        let stamp = Stamp { seq: Seq(seq), part: 0, more: 0, ts: UnixMillis(0), origin: None, writer: None };
         let mut line = Vec::new();
         entry::encode(&mut line, &stamp, &draft)?;
         file.append(&line)?;

@@ -15,17 +15,39 @@ use tickfs_store::path::RelPath;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Promise {
     /// At this point the path is a file with these bytes.
-    File { at: Point, path: RelPath, hash: ContentHash },
-    Directory { at: Point, path: RelPath },
+    File {
+        at: Point,
+        path: RelPath,
+        hash: ContentHash,
+    },
+    Directory {
+        at: Point,
+        path: RelPath,
+    },
     /// At this point nothing has that path.
-    Absent { at: Point, path: RelPath },
+    Absent {
+        at: Point,
+        path: RelPath,
+    },
     /// At this point `to` is what `from` was one tick before.
-    Renamed { at: Point, from: RelPath, to: RelPath },
-    Branch { no: BranchNo, label: String },
+    Renamed {
+        at: Point,
+        from: RelPath,
+        to: RelPath,
+    },
+    Branch {
+        no: BranchNo,
+        label: String,
+    },
     /// The entity counts its changes: it has reached this one, or a later one.
-    Entity { id: String, count: u64 },
+    Entity {
+        id: String,
+        count: u64,
+    },
     /// The entity is gone; no id is used twice.
-    Gone { id: String },
+    Gone {
+        id: String,
+    },
 }
 
 impl fmt::Display for Promise {

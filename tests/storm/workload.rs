@@ -158,7 +158,9 @@ impl Worker {
                 Ok(promises) => say(&promises)?,
                 // The path that was to move is not there: it is on another branch, or was never made.
                 Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error).with_context(|| described.chars().take(200).collect::<String>()),
+                Err(error) => {
+                    return Err(error).with_context(|| described.chars().take(200).collect::<String>());
+                }
             }
         }
         Ok(())
@@ -244,11 +246,7 @@ fn branch(m: &Mutation<'_>) -> BranchNo {
     m.cursor().map_or(BranchNo::MAIN, |cursor| cursor.branch)
 }
 
-fn apply_one(
-    m: &mut Mutation<'_>,
-    change: Change,
-    promises: &mut Vec<Promise>,
-) -> tickfs_store::Result<()> {
+fn apply_one(m: &mut Mutation<'_>, change: Change, promises: &mut Vec<Promise>) -> tickfs_store::Result<()> {
     match change {
         Change::Save(path, bytes) => {
             make_parents(m, &path, promises)?;
@@ -279,7 +277,11 @@ fn apply_one(
         Change::Fork(label) => m.fork_here(&label, false)?,
         Change::Put { id, padding } => {
             let count = count_of(m.entity(&entity_kind(), &id)?.as_deref()) + 1;
-            m.put_entity(&entity_kind(), &id, &serde_json::json!({"count": count, "padding": "x".repeat(padding)}))?;
+            m.put_entity(
+                &entity_kind(),
+                &id,
+                &serde_json::json!({"count": count, "padding": "x".repeat(padding)}),
+            )?;
             promises.push(Promise::Entity { id, count });
         }
         Change::Retire(id) => {
@@ -287,7 +289,9 @@ fn apply_one(
             promises.push(Promise::Gone { id });
         }
         // Not fsynced, so nothing is promised.
-        Change::Note => m.observe(Action::Note, &ItemType::COMMAND, None, &serde_json::json!({"said": "x"}))?,
+        Change::Note => {
+            m.observe(Action::Note, &ItemType::COMMAND, None, &serde_json::json!({"said": "x"}))?
+        }
     }
     Ok(())
 }

@@ -24,9 +24,7 @@ pub fn mend(writer: &StoreWriter, report: &Report) -> Result<Mended> {
     for finding in &report.findings {
         match (finding.kind, &finding.path) {
             ("leftover" | "daemon_unreadable" | "head_unreadable", Some(path)) => {
-                if store.disk().stat(path).map_err(Error::io("look for", path))?.is_some() {
-                    mended.parked.push((path.clone(), park(store, path)?));
-                }
+                mended.parked.extend(park(store, path)?);
             }
             ("index_damaged" | "index_drift" | "index_ahead", _) => mended.index_rebuilt = true,
             _ => {}
@@ -38,10 +36,13 @@ pub fn mend(writer: &StoreWriter, report: &Report) -> Result<Mended> {
     Ok(mended)
 }
 
-/// Moves a file into `quarantine/`, under a name that is free there.
-fn park(store: &Store, path: &Path) -> Result<PathBuf> {
+/// Moves a file into `quarantine/`, under a name that is free there: from where, to where. `None`: it is gone already.
+fn park(store: &Store, path: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     let quarantine = store.layout().quarantine();
     let disk = store.disk();
+    if disk.stat(path).map_err(Error::io("look for", path))?.is_none() {
+        return Ok(None);
+    }
     disk.create_dir(&quarantine).map_err(Error::io("create", &quarantine))?;
     let name = path.file_name().unwrap_or_default().to_owned();
     for n in 0_u32.. {
@@ -53,7 +54,7 @@ fn park(store: &Store, path: &Path) -> Result<PathBuf> {
         if disk.stat(&to).map_err(Error::io("look for", &to))?.is_none() {
             disk.rename(path, &to).map_err(Error::io("park", path))?;
             disk.sync_dir(&quarantine).map_err(Error::io("sync", &quarantine))?;
-            return Ok(to);
+            return Ok(Some((path.to_path_buf(), to)));
         }
     }
     Err(Error::refused(format!("{} holds every name there is", quarantine.display())))

@@ -83,7 +83,7 @@ impl Tree {
             let children = q.children(&self.lineage, dir, after, limit)?;
             let with_version = |child: Child| {
                 let version = q.version(&self.lineage, child.node)?;
-                version.map(|v| (child, v)).ok_or_else(|| crate::index::missing_version())
+                version.map(|v| (child, v)).ok_or_else(crate::index::missing_version)
             };
             children.into_iter().map(with_version).collect()
         })

@@ -156,12 +156,6 @@ impl<'c> Query<'c> {
         self.all(&sql, params![node.0.cast_signed(), branch.0], read_version)
     }
 
-    /// The version that happened at exactly this tick.
-    pub(crate) fn version_at(self, node: NodeId, branch: BranchNo, tick: Tick) -> Result<Option<Version>> {
-        let sql = select_version("WHERE node = ?1 AND branch = ?2 AND tick = ?3");
-        self.one(&sql, params![node.0.cast_signed(), branch.0, tick.0.cast_signed()], read_version)
-    }
-
     /// Every version of every node on every branch.
     pub(crate) fn all_versions(self) -> Result<Vec<Version>> {
         self.all(&select_version("ORDER BY node, branch, tick"), [], read_version)

@@ -183,15 +183,11 @@ pub fn export_jsonl(view: &View, out: &mut dyn Write) -> Result<()> {
     out.flush().map_err(Error::io("write", "the export".as_ref()))
 }
 
-/// The records that make up a state's last revision: the last whole one, and the differences behind it.
+/// The last revision of a state document.
 fn state_body(view: &View, name: &str) -> Result<String> {
-    let last = view.store().index().read(|q| q.last_state(name))?.map_or(0, |row| row.rev);
-    let rows = view.store().index().read(|q| q.state_chain(name, last))?;
-    let parts: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
-    Ok(match parts[..] {
-        [whole] => whole.to_owned(),
-        _ => format!("{{\"rev\":{last},\"records\":[{}]}}", parts.join(",")),
-    })
+    let rev = view.last_revision(name)?.unwrap_or_default();
+    let document = view.document(name, rev)?;
+    Ok(serde_json::json!({ "rev": rev, "document": document }).to_string())
 }
 
 fn export_paths(view: &View, branch: &Branch, out: &mut dyn Write) -> Result<()> {

@@ -8,15 +8,22 @@
 
 mod apply;
 mod export;
+mod genesis;
 mod import;
+mod json_text;
+mod older;
 mod plan;
 mod segment;
 
+#[cfg(test)]
+mod older_tests;
 #[cfg(test)]
 mod tests;
 
 pub use apply::{NotApplied, apply_diff};
 pub use export::{export_codevovle, export_jsonl};
+pub use genesis::{Migrated, migrate};
 pub use import::{Imported, MIGRATION, Owner, Progress, import_codevovle};
+pub use older::{EntityId, OlderLayout};
 pub use plan::Plan;
 pub use segment::{SegmentImport, import_segment};

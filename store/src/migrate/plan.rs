@@ -118,6 +118,9 @@ struct BranchFile {
     description: Option<String>,
 }
 
+/// Takes the place of a change and its text, `None` if nothing differed.
+type Save<'s> = dyn FnMut(usize, Option<&[u8]>) -> Result<()> + 's;
+
 impl Plan {
     /// Reads and checks everything. `root` is the directory that absolute paths in it are below.
     pub fn read(disk: &dyn Disk, dir: &Path, root: &Path) -> Result<Self> {
@@ -156,9 +159,9 @@ impl Plan {
         Ok(plan)
     }
 
-    #[must_use]
-    pub fn files(&self) -> usize {
-        self.files.len()
+    /// The files whose history it is, below the root.
+    pub fn files(&self) -> impl Iterator<Item = &RelPath> {
+        self.files.iter().map(|file| &file.path)
     }
 
     #[must_use]
@@ -217,7 +220,7 @@ impl Plan {
     fn replay(
         &self,
         disk: &dyn Disk,
-        save: &mut dyn FnMut(usize, Option<&[u8]>) -> Result<()>,
+        save: &mut Save<'_>,
         open: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<()> {
         let base: Vec<Option<Arc<[u8]>>> = self.files.iter().map(|f| f.base.clone()).collect();

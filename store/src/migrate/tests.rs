@@ -256,11 +256,11 @@ fn gaps_in_the_numbering_are_closed_and_remembered() {
     let diff = |from: &str, to: &str| format!("--- a\n+++ b\n@@ -1 +1 @@\n-{from}\n+{to}\n");
     write(
         "config.json",
-        r#"{"/root/f": {"file_path": "/root/f", "interval": 0.5, "active_branch": "main", "last_tick": 9}}"#,
+        r#"{"/abs/f": {"file_path": "/abs/f", "interval": 0.5, "active_branch": "main", "last_tick": 9}}"#,
     );
     write(
         "state.json",
-        r#"{"global_tick_counter": 9, "cursor": {"/root/f": {"active_branch": "main", "current_tick": 5}}, "thread_config": {"daemon_threads": 5}}"#,
+        r#"{"global_tick_counter": 9, "cursor": {"/abs/f": {"active_branch": "main", "current_tick": 5}}, "thread_config": {"daemon_threads": 5}}"#,
     );
     write(
         "branches/main.json",

@@ -69,7 +69,31 @@ impl Error {
             Self::NotFound { what } => Self::NotFound { what: what.clone() },
             Self::Config { path, what } => Self::Config { path: path.clone(), what: what.clone() },
             Self::Refused { what } => Self::Refused { what: what.clone() },
-            Self::Index { .. } => Self::Refused { what: self.to_string() },
+            Self::Index { doing, source: rusqlite::Error::SqliteFailure(failure, text) } => {
+                let source = rusqlite::Error::SqliteFailure(*failure, text.clone());
+                Self::Index { doing, source }
+            }
+            Self::Index { source, .. } => Self::Refused { what: format!("{self}: {source}") },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A full disk that SQLite met first was told as a refusal without a reason.
+    #[test]
+    fn a_failure_that_is_told_to_many_keeps_its_cause() {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let source = rusqlite::Error::SqliteFailure(full, None);
+        let told = Error::Index { doing: "was written", source }.again();
+        let Error::Index { source: rusqlite::Error::SqliteFailure(failure, _), .. } = &told else {
+            panic!("{told:?}");
+        };
+        assert_eq!(failure.extended_code, rusqlite::ffi::SQLITE_FULL);
+        let other =
+            Error::Index { doing: "was written", source: rusqlite::Error::QueryReturnedNoRows }.again();
+        assert!(other.to_string().contains("Query returned no rows"), "{other}");
     }
 }

@@ -217,9 +217,8 @@ impl Store {
 
     /// Brings the index up to the journal if that is possible without waiting. `who` stands in the lock meanwhile.
     pub fn refresh(&self, who: Writer) -> Result<Freshness> {
-        match self.lag()? {
-            Some(0) => return Ok(Freshness::Current),
-            Some(_) | None => {}
+        if self.lag()? == Some(0) {
+            return Ok(Freshness::Current);
         }
         // A reader that has no index at all cannot answer, so it waits longer.
         let usable = self.index().read(|q| index::watermark(q.0)).is_ok();

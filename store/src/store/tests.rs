@@ -30,7 +30,7 @@ fn meta(kind: NodeType) -> Meta {
 }
 
 fn open_new(dir: &Path) -> Store {
-    Store::init(Arc::new(RealDisk::default()), dir, StoreId::new(UnixMillis(1), [7; 10])).unwrap()
+    Store::init(Arc::new(RealDisk), dir, StoreId::new(UnixMillis(1), [7; 10])).unwrap()
 }
 
 fn writer(store: &Store) -> StoreWriter {
@@ -168,7 +168,7 @@ fn a_lost_index_comes_back_identical() {
     let before = temp.path().join("before.db");
     std::fs::copy(store.layout().index(), &before).unwrap();
     std::fs::remove_file(store.layout().index()).unwrap();
-    let store = Store::open(Arc::new(RealDisk::default()), store.layout().dir()).unwrap();
+    let store = Store::open(Arc::new(RealDisk), store.layout().dir()).unwrap();
     assert!(matches!(store.refresh(who()).unwrap(), Freshness::Healed { .. }));
     let differences = store.index().read(|q| crate::index::differences(q.0, &before)).unwrap();
     assert_eq!(differences, Vec::<String>::new());
@@ -327,13 +327,14 @@ fn a_file_of_many_chunks_is_taken_as_a_stream_and_read_back() {
     let store = open_new(&temp.path().join("s"));
     let writer = with_base(&store, &[]);
     let big: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_le_bytes).collect();
-    let mut reader = big.as_slice();
-    writer
-        .mutate_alone(UnixMillis(1), |m| {
-            let size = big.len() as u64;
+    let take = || {
+        let (mut reader, size) = (big.as_slice(), big.len() as u64);
+        writer.mutate_alone(UnixMillis(1), |m| {
             m.save(&path("big"), &meta(NodeType::File), Content::Stream { reader: &mut reader, size })
         })
-        .unwrap();
+    };
+    assert_eq!(take().unwrap(), Saved::Ticked(Tick(1)));
+    assert_eq!(take().unwrap(), Saved::Unchanged);
     let tree = tree(&store, 1, 1);
     let entry = tree.resolve(&path("big")).unwrap().unwrap();
     assert_eq!(entry.version.size, big.len() as u64);

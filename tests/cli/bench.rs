@@ -1,0 +1,181 @@
+//! A directory with a project and the binary to run on it; what it prints is made the same on every machine.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickfs_store::disk::{Disk, RealDisk};
+use tickfs_store::ids::{UnixMillis, UnixNanos};
+use tickfs_store::journal::entry::{NodeType, Writer};
+use tickfs_store::path::RelPath;
+use tickfs_store::{Content, Meta, Store, StoreWriter};
+
+pub(crate) const TICKFS: &str = env!("CARGO_BIN_EXE_tickfs");
+pub(crate) const NOW: UnixMillis = UnixMillis(1_763_640_900_123);
+
+pub(crate) struct Bench {
+    temp: tempfile::TempDir,
+}
+
+/// What a run of the binary showed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) status: i32,
+}
+
+impl Bench {
+    /// A project `app` that no store records.
+    pub(crate) fn new() -> Self {
+        let bench = Self { temp: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(bench.path("app")).unwrap();
+        bench
+    }
+
+    /// The same with a store.
+    pub(crate) fn with_store() -> Self {
+        let bench = Self::new();
+        assert_eq!(bench.run(&["init"]).status, 0);
+        bench
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.temp.path().canonicalize().unwrap().join(below)
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::open(disk(), &self.path(".app.tickfs")).unwrap()
+    }
+
+    pub(crate) fn writer(&self) -> StoreWriter {
+        self.store().writer(who(), Duration::from_secs(5)).unwrap()
+    }
+
+    /// The binary in the project's directory, with nothing of this machine around it.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path("app")).stdin(Stdio::null()).env("HOME", self.path("home"));
+        command.env("TICKFS_TEST_NOW", NOW.0.to_string()).env_remove("COLUMNS");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Shown {
+        self.shown(self.command(TICKFS).args(args))
+    }
+
+    pub(crate) fn shown(&self, command: &mut Command) -> Shown {
+        let output = command.output().unwrap();
+        let same = |bytes: &[u8]| self.same_everywhere(&String::from_utf8_lossy(bytes));
+        Shown {
+            stdout: same(&output.stdout),
+            stderr: same(&output.stderr),
+            status: output.status.code().unwrap_or(-1),
+        }
+    }
+
+    /// Runs it, and holds what it showed against `golden/NAME.txt`.
+    pub(crate) fn golden(&self, name: &str, runs: &[&[&str]]) {
+        let mut all = String::new();
+        for args in runs {
+            let shown = self.run(args);
+            all.push_str(&format!("$ tickfs {}\n{}", args.join(" "), shown.stdout));
+            if !shown.stderr.is_empty() {
+                all.push_str(&format!("--- stderr\n{}", shown.stderr));
+            }
+            all.push_str(&format!("--- exit status {}\n\n", shown.status));
+        }
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cli/golden").join(format!("{name}.txt"));
+        if std::env::var_os("TICKFS_GOLDEN").is_some_and(|value| value == "write") {
+            std::fs::write(&path, &all).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(all == expected, "{} differs; this was shown:\n{all}", path.display());
+    }
+
+    /// Without paths of this machine and ids that were drawn.
+    fn same_everywhere(&self, text: &str) -> String {
+        let text = text.replace(&self.path("").display().to_string(), "/p/");
+        let mut same = String::new();
+        let is_part = |c: char| c.is_ascii_alphanumeric();
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(is_part) {
+            let (before, word) = rest.split_at(at);
+            let (word, after) = word.split_at(word.find(|c| !is_part(c)).unwrap_or(word.len()));
+            same.push_str(before);
+            same.push_str(if word.len() == 26 && word.starts_with("01") { "STORE-ID" } else { word });
+            rest = after;
+        }
+        same + rest
+    }
+
+    /// Every file of the store: its bytes and when it was written.
+    pub(crate) fn bytes_of_store(&self) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
+        let mut files = BTreeMap::new();
+        read_into(&self.path(".app.tickfs"), &mut files);
+        files
+    }
+}
+
+fn read_into(dir: &Path, files: &mut BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)>) {
+    for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+        let (path, meta) = (entry.path(), entry.metadata().unwrap());
+        match meta.is_dir() {
+            true => {
+                files.insert(path.clone(), (Vec::new(), meta.modified().unwrap()));
+                read_into(&path, files);
+            }
+            false => {
+                files.insert(path.clone(), (std::fs::read(&path).unwrap(), meta.modified().unwrap()));
+            }
+        }
+    }
+}
+
+pub(crate) fn disk() -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}
+
+/// Its number is always the same, so that what it writes is as long on every run.
+pub(crate) fn who() -> Writer {
+    Writer { writer: "test".to_owned(), writer_id: None, pid: 7 }
+}
+
+pub(crate) fn rel(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+
+pub(crate) fn meta(kind: NodeType) -> Meta {
+    let mode = if kind == NodeType::Dir { 0o040_755 } else { 0o100_644 };
+    Meta { kind, mode, uid: 0, gid: 0, mtime: UnixNanos(1), holes: Vec::new() }
+}
+
+/// A base with one file `a`, and as many saves of it.
+pub(crate) fn save(writer: &StoreWriter, saves: usize) {
+    writer
+        .mutate(NOW, |m| {
+            m.base(&RelPath::root(), &meta(NodeType::Dir), Content::None)?;
+            m.base(&rel("a"), &meta(NodeType::File), Content::Bytes(b"zero\n".to_vec()))?;
+            m.finish_base("8c3c0c0e-0000-4000-8000-000000000001")
+        })
+        .unwrap();
+    for n in 0..saves {
+        let text = format!("{}save {n}\n", "a line that stays as it is\n".repeat(40));
+        let text = text.into_bytes();
+        writer.mutate(NOW, move |m| m.save(&rel("a"), &meta(NodeType::File), Content::Bytes(text))).unwrap();
+    }
+}
+
+/// `false`, and said, where a tool that a test needs is not installed.
+pub(crate) fn is_installed(tool: &str) -> bool {
+    let found =
+        Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        println!("skipped: {tool} is not installed");
+    }
+    found
+}

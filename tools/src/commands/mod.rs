@@ -1,0 +1,32 @@
+//! The verbs, one a file: arguments, help text and code.
+
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod export;
+pub(crate) mod init;
+pub(crate) mod inspect;
+pub(crate) mod man;
+pub(crate) mod migrate;
+
+use std::io::{BufWriter, Write};
+
+use crate::cli::{Cli, Verb};
+
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let done = match &cli.verb {
+        Verb::Init(arguments) => init::run(arguments, &mut out),
+        Verb::Events(verb) => events::run(verb, &mut out),
+        Verb::Inspect(arguments) => inspect::run(arguments, &mut out),
+        Verb::Doctor(arguments) => doctor::run(arguments, &mut out),
+        Verb::Export(arguments) => export::run(arguments, &mut out),
+        Verb::Migrate(arguments) => migrate::run(arguments, &mut out),
+        Verb::Completions(arguments) => completions::run(arguments, &mut out),
+        Verb::Man(arguments) => man::run(arguments, &mut out),
+    };
+    // What was printed before a failure is still an answer.
+    let flushed = out.flush();
+    done?;
+    Ok(flushed?)
+}

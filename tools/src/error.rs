@@ -1,0 +1,160 @@
+//! From an error to what a person reads and what a script sees.
+//!
+//! One line on stderr, `tickfs: what went wrong (where): what to do next`, and an exit status: 0 done, 1 a failure,
+//! 2 wrong usage. That nobody reads on behind a pipe is no error.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tickfs_store::Error as StoreError;
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// A failure that a command itself explains.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Failure {
+    what: String,
+    place: Option<PathBuf>,
+    next: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), place: None, next: None }
+    }
+
+    pub(crate) fn at(self, place: impl Into<PathBuf>) -> Self {
+        Self { place: Some(place.into()), ..self }
+    }
+
+    pub(crate) fn next(self, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..self }
+    }
+}
+
+pub(crate) fn exit_code(done: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    if is_broken_pipe(&error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{}", Failure::from(&error).line());
+    ExitCode::from(FAILED)
+}
+
+/// Help and the version are asked for, and no error.
+pub(crate) fn exit_code_of_usage(usage: &clap::Error) -> ExitCode {
+    if !usage.use_stderr() {
+        return exit_code(usage.print().map_err(anyhow::Error::from));
+    }
+    let text = usage.render().to_string();
+    eprint!("tickfs: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    ExitCode::from(WRONG_USAGE)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let written = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    let encoded = error.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+    written.or(encoded) == Some(io::ErrorKind::BrokenPipe)
+}
+
+impl Failure {
+    fn line(&self) -> String {
+        let place = self.place.as_ref().map(|place| format!(" ({})", place.display()));
+        let next = self.next.as_ref().map(|next| format!(": {next}"));
+        format!("tickfs: {}{}{}", self.what, place.unwrap_or_default(), next.unwrap_or_default())
+    }
+}
+
+/// What was being done stands before what went wrong; where, and what to do next, are those of the root cause.
+impl From<&anyhow::Error> for Failure {
+    fn from(error: &anyhow::Error) -> Self {
+        let mut doing = Vec::new();
+        for cause in error.chain() {
+            let told = cause.downcast_ref::<Self>().cloned();
+            let told = told.or_else(|| cause.downcast_ref::<StoreError>().map(of_store));
+            let told = told.or_else(|| Some(Self::new(plain(cause.downcast_ref::<io::Error>()?))));
+            if let Some(told) = told {
+                doing.push(told.what);
+                return Self { what: doing.join(": "), ..told };
+            }
+            doing.push(cause.to_string());
+        }
+        Self::new(doing.join(": "))
+    }
+}
+
+fn of_store(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Io { action, path, source } => {
+            let failure = Failure::new(format!("could not {action} it: {}", plain(source))).at(path);
+            match hint(source) {
+                Some(next) => failure.next(next),
+                None => failure,
+            }
+        }
+        StoreError::Corrupt { path, offset, what } => {
+            Failure::new(format!("damaged at byte {offset}: {what}"))
+                .at(path)
+                .next("`tickfs doctor` says what else is damaged")
+        }
+        StoreError::Poisoned { path } => Failure::new("a write could not be made durable")
+            .at(path)
+            .next("look after the disk, then run the command again"),
+        StoreError::Locked { .. } => Failure::new(error.to_string())
+            .next("wait until it is done, or stop it, and run the command again"),
+        StoreError::Config { path, what } => Failure::new(what.clone()).at(path).next("edit the file"),
+        StoreError::Index { source, .. } => Failure::new(format!("{error}: {source}"))
+            .next("remove index.db from the store, and the next command makes it anew"),
+        // These say themselves what to do.
+        other => Failure::new(other.to_string()),
+    }
+}
+
+/// An operating system's error without its number.
+pub(crate) fn plain(source: &io::Error) -> String {
+    let text = source.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+fn hint(source: &io::Error) -> Option<&'static str> {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => Some("run it as the user to whom the store belongs"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("the filesystem must be writable"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("make room on the disk"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_line_says_what_where_and_what_next() {
+        let failure = Failure::new("it broke").at("/p/app").next("mend it");
+        assert_eq!(failure.line(), "tickfs: it broke (/p/app): mend it");
+        let nested = Err::<(), _>(failure).context("while counting").unwrap_err();
+        assert_eq!(Failure::from(&nested).line(), "tickfs: while counting: it broke (/p/app): mend it");
+        let source = io::Error::from_raw_os_error(28);
+        let error = StoreError::Io { action: "append to", path: "/s/seg".into(), source };
+        assert_eq!(
+            Failure::from(&anyhow::Error::new(error)).line(),
+            "tickfs: could not append to it: no space left on device (/s/seg): make room on the disk"
+        );
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_no_error() {
+        let pipe = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&anyhow::Error::new(pipe())));
+        assert!(is_broken_pipe(&anyhow::Error::new(pipe()).context("while printing")));
+        assert!(is_broken_pipe(&anyhow::Error::new(serde_json::Error::io(pipe()))));
+        assert!(!is_broken_pipe(&anyhow::Error::new(io::Error::from(io::ErrorKind::NotFound))));
+    }
+}

@@ -1,0 +1,126 @@
+//! Which store a command is about, and where a new one goes.
+//!
+//! Going up from a path, the store beside each directory comes first, then the one inside it. A store answers only for its
+//! own paths, and the nearest one that does is taken: a nested root is a boundary.
+
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tickfs_store::disk::{Disk, RealDisk};
+use tickfs_store::{Layout, Store};
+
+use crate::cli::Where;
+use crate::error::Failure;
+
+pub(crate) fn disk() -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}
+
+impl Where {
+    pub(crate) fn open(&self) -> anyhow::Result<Store> {
+        Ok(Store::open(disk(), &self.dir()?)?)
+    }
+
+    /// Opens it so that nothing of it changes.
+    pub(crate) fn open_untouched(&self) -> anyhow::Result<Store> {
+        Ok(Store::open_untouched(disk(), &self.dir()?)?)
+    }
+
+    fn dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(store) = &self.store {
+            return settled(store);
+        }
+        let path = match self.file.as_ref().or(self.root.as_ref()) {
+            Some(path) => settled(path)?,
+            None => working_directory()?,
+        };
+        nearest(&path)?.ok_or_else(|| {
+            Failure::new("no store records this")
+                .at(&path)
+                .next("`tickfs init DIR` makes one, --store DIR names one that lies elsewhere")
+                .into()
+        })
+    }
+}
+
+/// The directory of the nearest store that answers for a path.
+pub(crate) fn nearest(path: &Path) -> anyhow::Result<Option<PathBuf>> {
+    for dir in path.ancestors() {
+        for store in places(dir) {
+            if is_store(&store) && answers_for(&store, path)? {
+                return Ok(Some(store));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Where the store of a root may lie: beside it, then inside it.
+pub(crate) fn places(root: &Path) -> Vec<PathBuf> {
+    let beside = root.parent().zip(root.file_name()).map(|(parent, name)| {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".tickfs");
+        parent.join(hidden)
+    });
+    beside.into_iter().chain([root.join(".tickfs")]).collect()
+}
+
+pub(crate) fn is_store(dir: &Path) -> bool {
+    Layout::new(dir).format().exists()
+}
+
+fn answers_for(dir: &Path, path: &Path) -> anyhow::Result<bool> {
+    let store = Store::open(disk(), dir)?;
+    Ok(store.scope()?.is_some_and(|scope| scope.covers(path)))
+}
+
+/// An absolute path without symlinks on the way to it; what does not exist any more keeps its name.
+pub(crate) fn settled(path: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = if path.is_absolute() { path.to_path_buf() } else { working_directory()?.join(path) };
+    let mut settled = PathBuf::new();
+    let components: Vec<Component<'_>> = absolute.components().collect();
+    for (place, component) in components.iter().enumerate() {
+        match component {
+            Component::ParentDir => {
+                settled.pop();
+            }
+            other => settled.push(other),
+        }
+        // The last name may be a symlink that is recorded itself.
+        let is_last = place + 1 == components.len();
+        if !is_last && let Ok(real) = settled.canonicalize() {
+            settled = real;
+        }
+    }
+    Ok(settled)
+}
+
+pub(crate) fn working_directory() -> anyhow::Result<PathBuf> {
+    std::env::current_dir().context("the working directory is gone")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_lies_beside_its_root_or_in_it() {
+        let places = |root: &str| super::places(Path::new(root));
+        assert_eq!(places("/p/app"), [Path::new("/p/.app.tickfs"), Path::new("/p/app/.tickfs")]);
+        assert_eq!(places("/"), [Path::new("/.tickfs")]);
+    }
+
+    #[test]
+    fn a_path_is_settled_through_symlinks_but_not_the_last() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().canonicalize().unwrap();
+        std::fs::create_dir(base.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", base.join("link")).unwrap();
+        assert_eq!(settled(&base.join("link/gone/../f")).unwrap(), base.join("real/f"));
+        assert_eq!(settled(&base.join("link")).unwrap(), base.join("link"));
+        assert_eq!(settled(&base.join("link/..")).unwrap(), base);
+    }
+}
