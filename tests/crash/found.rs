@@ -1,10 +1,10 @@
 //! What the sessions of this family have found, each with its reason.
 
+use tickfs_store::Error;
 use tickfs_store::disk::{Cut, OpKind, SimDisk};
-use tickfs_store::{Error, Store};
 use tickfs_tests::compare::compare;
 use tickfs_tests::crash::{IndexFate, run_until, steps_of};
-use tickfs_tests::model::Change;
+use tickfs_tests::model::{Change, Model};
 use tickfs_tests::session::{Script, Session, Step, file, lose_index, path, store_dir};
 
 fn run(script: &Script, session: &mut Session) {
@@ -48,18 +48,19 @@ fn crash_what_is_written_to_files_of_a_killed_process_survives_a_power_cut() {
 /// FORMAT says that a store is there, so it comes after all that a store needs, also on a disk that reorders names.
 #[test]
 fn crash_a_store_with_format_has_its_directories() {
-    let script = Script::new(&[]);
+    let base = Script::new(&[]).steps.remove(1);
+    let mut script = Script::from(Model::default());
+    script.push(Step::Init);
     for at in 0..steps_of(&script, &SimDisk::default()) {
         let crashed = run_until(&script, &SimDisk::default(), at);
-        for seed in 0..20 {
+        for seed in 0..40 {
             let disk = crashed.cut(Cut::Seeded(seed), IndexFate::Dropped);
-            match Store::open(std::sync::Arc::new(disk.clone()), &store_dir()) {
+            let mut session = Session::new(&disk);
+            match session.open().map(drop) {
                 Err(Error::NotFound { .. }) => {}
-                opened => {
-                    let mut session = Session::new(&disk);
-                    opened.unwrap();
-                    session.open().unwrap_or_else(|e| panic!("step {at}, seed {seed}: {e:?}"));
-                }
+                opened => opened
+                    .and_then(|()| session.step(&base))
+                    .unwrap_or_else(|e| panic!("step {at}, seed {seed}: {e:?}")),
             }
         }
     }
