@@ -21,7 +21,9 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn any_payload(payload: &[u8], len: usize) {
-    let Some(base_len) = base_len_of_splice(payload, len).filter(|base_len| *base_len <= LEN_MAX) else { return };
+    let Some(base_len) = base_len_of_splice(payload, len).filter(|base_len| *base_len <= LEN_MAX) else {
+        return;
+    };
     let made = apply_splice(payload, &vec![b'x'; base_len], len);
     assert_eq!(made.map(|text| text.len()), Some(len));
 }

@@ -35,8 +35,17 @@ fn format_1_is_read_from_its_journal_alone() {
 fn the_golden_store_holds_every_kind_of_file() {
     let names: Vec<_> = V1.iter().map(|(path, _)| path.to_string_lossy().into_owned()).collect();
     let kinds = [
-        "FORMAT", "SCOPE", "LOCK", "index.db", "journal/HEAD.json", "journal/seg-", ".jsonl.zst",
-        "journal/archive/seg-", "journal/checkpoints/", "packs/h-", "packs/c-",
+        "FORMAT",
+        "SCOPE",
+        "LOCK",
+        "index.db",
+        "journal/HEAD.json",
+        "journal/seg-",
+        ".jsonl.zst",
+        "journal/archive/seg-",
+        "journal/checkpoints/",
+        "packs/h-",
+        "packs/c-",
     ];
     for kind in kinds {
         assert!(names.iter().any(|name| name.contains(kind)), "no {kind} in {names:?}");

@@ -28,7 +28,14 @@ fn last(prefix: &str, suffix: &str) -> PathBuf {
 fn goes_on(store: &Store) -> tickfs_store::Result<()> {
     let name = RelPath::new("after").expect("a path");
     let text = b"after the cut\n".to_vec();
-    let meta = Meta { kind: NodeType::File, mode: 0o100_644, uid: 0, gid: 0, mtime: UnixNanos(1), holes: Vec::new() };
+    let meta = Meta {
+        kind: NodeType::File,
+        mode: 0o100_644,
+        uid: 0,
+        gid: 0,
+        mtime: UnixNanos(1),
+        holes: Vec::new(),
+    };
     let writer = store.writer(who(), Duration::ZERO)?;
     let saved = text.clone();
     writer.mutate(UnixMillis(1), move |m| m.save(&name, &meta, Content::Bytes(saved)).map(drop))?;

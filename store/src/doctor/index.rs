@@ -47,12 +47,15 @@ pub(super) fn examine(store: &Store, depth: Depth, report: &mut Report) -> Resul
     }
     if depth.verify_journal {
         match store.index_differences() {
-            Ok(differences) => differences
-                .into_iter()
-                .for_each(|difference| tell("index_drift", format!("differs from the journal: {difference}"))),
+            Ok(differences) => differences.into_iter().for_each(|difference| {
+                tell("index_drift", format!("differs from the journal: {difference}"))
+            }),
             // So damaged that not all of it can be read: a finding like any other, and the rest is still looked at.
             Err(error @ Error::Index { .. }) => {
-                tell("index_damaged", format!("cannot be compared with the journal: {}", with_source(&error)));
+                tell(
+                    "index_damaged",
+                    format!("cannot be compared with the journal: {}", with_source(&error)),
+                );
             }
             Err(error) => return Err(error),
         }
