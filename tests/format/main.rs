@@ -3,6 +3,7 @@
 //! The golden stores never change: a new format gets a directory of its own. `TICKFS_CASES` multiplies how many bits
 //! are flipped.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "every file here is part of a test")]
 
 mod answers;
 mod files;

@@ -50,7 +50,6 @@ fn tidy_unsafe_only_in_sys() {
 }
 
 #[test]
-#[ignore = "rows of the journal wait for the parts that show them"]
 fn tidy_rows_are_shown() {
     assert_none(rows::not_shown);
 }

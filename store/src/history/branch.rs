@@ -46,6 +46,10 @@ impl Branches {
                 .map_err(|e| Error::corrupt("index.db".as_ref(), 0, format!("branch {}: {e}", row.id)))?;
             by_no.insert(branch.no, branch);
         }
+        if let Some(span) = spans.iter().find(|span| !by_no.contains_key(&span.branch)) {
+            let what = format!("ticks {} to {} are on a branch that is not there", span.first, span.last);
+            return Err(Error::corrupt("index.db".as_ref(), 0, what));
+        }
         Ok(Self { by_no, spans })
     }
 

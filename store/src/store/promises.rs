@@ -180,7 +180,9 @@ fn a_plain_read_heals_what_was_not_applied() {
         let index = store.layout().index();
         let before = std::fs::read(&index).unwrap();
         let writer = store.writer(who(), Duration::ZERO).unwrap();
-        (0..gap).for_each(|n| drop(save(&writer, "a", &format!("text {n}"))));
+        for n in 0..gap {
+            save(&writer, "a", &format!("text {n}"));
+        }
         writer.close().unwrap();
         std::fs::write(&index, before).unwrap();
         let store = Store::open(Arc::clone(store.disk()), store.layout().dir()).unwrap();
