@@ -3,8 +3,10 @@
 //! Nothing here touches the disk, the clock or another module.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The place of a record in the journal; the only order there is.
@@ -239,6 +241,21 @@ fn lower_hex(digit: u8) -> Result<u8, NotAHash> {
     }
 }
 
+/// Parses a string where it stands: every record of a path has two of these, and rebuilding the index reads them all.
+struct Spelled<T>(PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Spelled<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a content hash is 32 lower-case hex digits")]
 pub struct NotAHash;
@@ -251,7 +268,7 @@ impl Serialize for ContentHash {
 
 impl<'de> Deserialize<'de> for ContentHash {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        <std::borrow::Cow<'de, str>>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        d.deserialize_str(Spelled(PhantomData))
     }
 }
 
@@ -339,7 +356,7 @@ impl Serialize for UnixNanos {
 
 impl<'de> Deserialize<'de> for UnixNanos {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        <std::borrow::Cow<'de, str>>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        d.deserialize_str(Spelled(PhantomData))
     }
 }
 

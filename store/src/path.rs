@@ -7,7 +7,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A path relative to the root; the root itself is empty.
@@ -144,20 +145,33 @@ pub(crate) struct OwnedNameBytes(pub(crate) Vec<u8>);
 
 impl<'de> Deserialize<'de> for OwnedNameBytes {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Spelling {
-            Text(String),
-            Hex(Hex),
-        }
-        match Spelling::deserialize(d)? {
-            Spelling::Text(text) => Ok(Self(text.into_bytes())),
-            Spelling::Hex(Hex { hex }) => {
-                let pair = |i: usize| hex.get(i..i + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-                let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(pair).collect();
-                bytes.map(Self).ok_or_else(|| D::Error::custom("a name's hex digits are damaged"))
-            }
-        }
+        d.deserialize_any(Spelling)
+    }
+}
+
+/// Takes either spelling at its first byte: every record of a path has a name, and rebuilding the index reads them all.
+struct Spelling;
+
+impl<'de> Visitor<'de> for Spelling {
+    type Value = OwnedNameBytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name: a string, or its bytes as {\"hex\":\"…\"}")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OwnedNameBytes, E> {
+        Ok(OwnedNameBytes(text.as_bytes().to_vec()))
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<OwnedNameBytes, E> {
+        Ok(OwnedNameBytes(text.into_bytes()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OwnedNameBytes, A::Error> {
+        let Hex { hex } = Hex::deserialize(MapAccessDeserializer::new(map))?;
+        let pair = |i: usize| hex.get(i..i + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+        let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(pair).collect();
+        bytes.map(OwnedNameBytes).ok_or_else(|| A::Error::custom("a name's hex digits are damaged"))
     }
 }
 

@@ -30,7 +30,7 @@ fn codevovle(app: &Path) {
     }
 }
 
-/// Shows CV-144.
+/// Shows CV-144: the tree that `export` writes.
 #[test]
 fn cli_what_is_migrated_is_exported_again() {
     let bench = Bench::new();

@@ -3,6 +3,7 @@
 //! `TICKFS_CASES` sets how many random sessions are tried, beside the scripted one. A failure prints the session, the
 //! step of the disk and the cut that reproduce it.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "every file here is part of a test")]
 
 mod faults;
 mod found;

@@ -87,6 +87,7 @@ fn seqs(store: &Store) -> (Vec<u64>, ReadReport) {
 }
 
 /// Whether this machine lacks what a test needs; says so in the line that counts it as skipped.
+#[expect(clippy::print_stdout, reason = "the total is made from these lines")]
 fn skip(missing: bool, why: &str) -> bool {
     if missing {
         println!("skipped: {why}");

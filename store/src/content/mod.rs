@@ -29,6 +29,10 @@ mod compact;
 mod scan;
 mod scrub;
 
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod memory;
 #[cfg(test)]

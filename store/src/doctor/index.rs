@@ -2,7 +2,7 @@
 
 use super::Depth;
 use super::findings::{Report, Severity};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index;
 use crate::journal::{self, JournalDir};
 use crate::store::Store;
@@ -38,17 +38,35 @@ pub(super) fn examine(store: &Store, depth: Depth, report: &mut Report) -> Resul
         let what = format!("is {} records behind the journal", report.facts.last_seq.0 - watermark.seq.0);
         report.add(Severity::Note, "index_behind", what).at(&path, None).next("any command heals it");
     }
-    for fault in store.index().read(|q| index::integrity(q.0))? {
-        report.add(Severity::Warning, "index_damaged", fault).at(&path, None).next("tickfs doctor --repair");
+    let mut tell = |kind, what: String| {
+        report.add(Severity::Warning, kind, what).at(&path, None).next("tickfs doctor --repair");
+    };
+    match store.index().read(|q| index::integrity(q.0)) {
+        Ok(faults) => faults.into_iter().for_each(|fault| tell("index_damaged", fault)),
+        Err(error) => tell("index_damaged", format!("cannot be examined: {}", with_source(&error))),
     }
     if depth.verify_journal {
-        report.facts.index_compared = true;
-        for difference in store.index_differences()? {
-            report
-                .add(Severity::Warning, "index_drift", format!("differs from the journal: {difference}"))
-                .at(&path, None)
-                .next("tickfs doctor --repair");
+        match store.index_differences() {
+            Ok(differences) => differences.into_iter().for_each(|difference| {
+                tell("index_drift", format!("differs from the journal: {difference}"))
+            }),
+            // So damaged that not all of it can be read: a finding like any other, and the rest is still looked at.
+            Err(error @ Error::Index { .. }) => {
+                tell(
+                    "index_damaged",
+                    format!("cannot be compared with the journal: {}", with_source(&error)),
+                );
+            }
+            Err(error) => return Err(error),
         }
+        report.facts.index_compared = true;
     }
     Ok(())
+}
+
+fn with_source(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }

@@ -59,7 +59,12 @@ impl Tree {
                 None => return Ok(None),
             }
         }
-        Ok(self.version(node)?.map(|version| Entry { node, dir, version }))
+        match self.version(node)? {
+            Some(version) => Ok(Some(Entry { node, dir, version })),
+            None if node == self.root => Ok(None),
+            // A name leads to it, so it is something: that the row is gone must not look like a file that is.
+            None => Err(crate::index::missing_version()),
+        }
     }
 
     /// The node of a name in a directory.

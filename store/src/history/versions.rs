@@ -104,8 +104,12 @@ impl Timelines<'_, '_> {
                 continue;
             };
             stood = true;
-            if is_news && let Some(held) = self.query.version(&self.lineage(from), node)? {
-                found.push(PathVersion { at: from, branch: self.branch, version: Some(held) });
+            if is_news {
+                match self.query.version(&self.lineage(from), node)? {
+                    None if !path.is_root() => return Err(crate::index::missing_version()),
+                    None => {}
+                    held => found.push(PathVersion { at: from, branch: self.branch, version: held }),
+                }
             }
             for version in self.query.versions_on(node, self.branch)? {
                 if version.tick > from && to.is_none_or(|to| version.tick < to) {

@@ -134,7 +134,8 @@ pub(crate) fn tail_of(bytes: &[u8], base: u64, before: Seq) -> Tail {
     }
 }
 
-const FIRST_WINDOW: u64 = 64 * 1024;
+/// A few mutations: each line of it is decoded whenever somebody opens the journal to write.
+const FIRST_WINDOW: u64 = 4 * 1024;
 const WINDOW_GROWTH: u64 = 16;
 
 /// The bytes of a file, `from..to`.

@@ -207,7 +207,7 @@ fn after_a_hundred_mutations_in_dual_setting_off_loses_nothing_and_so_does_the_w
     assert_eq!(read_all(&*disk, &Path::new(DIR).join("events.jsonl")).unwrap(), LOG);
 }
 
-/// Shows EL-109.
+/// Shows EL-109, EL-112: to what `off` does, `dual` adds the append with its fsync and the watermark, and no more.
 #[test]
 fn dual_writes_the_journal_then_the_file_then_the_watermark() {
     let sim = SimDisk::default();

@@ -111,11 +111,11 @@ fn texts(view: &View, name: &str) -> Vec<(u32, u64, Option<Vec<u8>>)> {
 }
 
 fn import(disk: &Arc<dyn Disk>, from: &Path, to: &Store) -> Result<Imported> {
-    let plan = Plan::read(&**disk, from, Path::new("/root"))?;
+    let plan = Plan::read(&**disk, from, Path::new("/abs"))?;
     import_codevovle(&writer(to), &**disk, &plan, OWNER, NOW)
 }
 
-/// Shows CV-144, CV-155, CV-160, CV-165.
+/// Shows CV-155, CV-160.
 #[test]
 fn one_file_goes_out_and_comes_back_the_same() {
     let temp = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ fn one_file_goes_out_and_comes_back_the_same() {
     assert_eq!(writer(&second).end(), end);
 }
 
-/// Shows CV-22, CV-151.
+/// Shows CV-151.
 #[test]
 fn several_files_lie_below_their_paths_and_come_back() {
     let temp = tempfile::tempdir().unwrap();
@@ -172,6 +172,12 @@ fn several_files_lie_below_their_paths_and_come_back() {
     let of = |name: &str| (config[name]["file_path"].clone(), config[name]["last_tick"].clone());
     assert_eq!(of("a"), ("a".into(), 1.into()));
     assert_eq!(of("d/b"), ("d/b".into(), 5.into()));
+    let mut ticks: Vec<String> =
+        files.keys().filter_map(|f| Some(f.to_str()?.split_once("diffs/")?.1.to_owned())).collect();
+    ticks.sort();
+    assert_eq!(ticks, (1..=5).map(|n| format!("{n}.diff")).collect::<Vec<_>>());
+    let state: serde_json::Value = serde_json::from_slice(&files[Path::new("state.json")]).unwrap();
+    assert_eq!(state["global_tick_counter"], 5);
     let second = new_store(&disk, &temp.path().join("t"), 2);
     let imported = import(&disk, &out, &second).unwrap();
     assert_eq!((imported.ticks, imported.renumbered), (5, vec![]));
@@ -180,7 +186,7 @@ fn several_files_lie_below_their_paths_and_come_back() {
     assert_eq!(files_below(&again), files);
 }
 
-/// Shows CV-167, CV-168, CV-166.
+/// Shows CV-167, CV-168.
 #[test]
 fn each_diff_has_the_headers_of_the_format_and_applies_to_the_version_before() {
     let temp = tempfile::tempdir().unwrap();
@@ -272,7 +278,7 @@ fn gaps_in_the_numbering_are_closed_and_remembered() {
     write("diffs/6.diff", "");
     write("diffs/9.diff", &diff("5", "9"));
     write("diffs/3.diff", "on no branch");
-    let plan = Plan::read(&*disk, &layout, Path::new("/root")).unwrap();
+    let plan = Plan::read(&*disk, &layout, Path::new("/abs")).unwrap();
     assert_eq!(plan.orphans, [layout.join("diffs/3.diff")]);
     let store = new_store(&disk, &temp.path().join("s"), 1);
     let imported = import(&disk, &layout, &store).unwrap();
@@ -337,7 +343,7 @@ fn an_import_that_is_cut_off_anywhere_goes_on() {
     drop(branched(&source));
     let layout = temp.path().join("out");
     export_codevovle(&*real, &source.view().unwrap(), &layout).unwrap();
-    let plan = Plan::read(&*real, &layout, Path::new("/root")).unwrap();
+    let plan = Plan::read(&*real, &layout, Path::new("/abs")).unwrap();
     let expected = texts(&source.view().unwrap(), "f");
 
     let dir = Path::new("/p/.app.tickfs");

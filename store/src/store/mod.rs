@@ -16,6 +16,8 @@ mod scope;
 mod writer;
 
 #[cfg(test)]
+mod promises;
+#[cfg(test)]
 mod tests;
 
 use std::path::Path;

@@ -12,15 +12,15 @@ use crate::ids::{BranchNo, StoreId, Tick, UnixMillis, UnixNanos};
 use crate::journal::entry::{ItemType, NodeType, Writer};
 use crate::path::RelPath;
 
-fn path(text: &str) -> RelPath {
+pub(super) fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 
-fn who() -> Writer {
+pub(super) fn who() -> Writer {
     Writer { writer: "test".to_owned(), writer_id: None, pid: std::process::id() }
 }
 
-fn meta(kind: NodeType) -> Meta {
+pub(super) fn meta(kind: NodeType) -> Meta {
     let mode = match kind {
         NodeType::File => 0o100_644,
         NodeType::Dir => 0o040_755,
@@ -29,15 +29,15 @@ fn meta(kind: NodeType) -> Meta {
     Meta { kind, mode, uid: 0, gid: 0, mtime: UnixNanos(1), holes: Vec::new() }
 }
 
-fn open_new(dir: &Path) -> Store {
+pub(super) fn open_new(dir: &Path) -> Store {
     Store::init(Arc::new(RealDisk), dir, StoreId::new(UnixMillis(1), [7; 10])).unwrap()
 }
 
-fn writer(store: &Store) -> StoreWriter {
+pub(super) fn writer(store: &Store) -> StoreWriter {
     store.writer(who(), Duration::from_secs(5)).unwrap()
 }
 
-fn with_base(store: &Store, files: &[(&'static str, &'static str)]) -> StoreWriter {
+pub(super) fn with_base(store: &Store, files: &[(&'static str, &'static str)]) -> StoreWriter {
     let writer = writer(store);
     let files = files.to_vec();
     writer
@@ -52,18 +52,18 @@ fn with_base(store: &Store, files: &[(&'static str, &'static str)]) -> StoreWrit
     writer
 }
 
-fn save(writer: &StoreWriter, name: &str, text: &str) -> Saved {
+pub(super) fn save(writer: &StoreWriter, name: &str, text: &str) -> Saved {
     let (name, text) = (path(name), text.as_bytes().to_vec());
     writer
         .mutate(UnixMillis(20), move |m| m.save(&name, &meta(NodeType::File), Content::Bytes(text)))
         .unwrap()
 }
 
-fn tree(store: &Store, branch: u32, tick: u64) -> Tree {
+pub(super) fn tree(store: &Store, branch: u32, tick: u64) -> Tree {
     store.view().unwrap().tree(Point { branch: BranchNo(branch), tick: Tick(tick) }).unwrap()
 }
 
-fn text(tree: &Tree, name: &str) -> Option<String> {
+pub(super) fn text(tree: &Tree, name: &str) -> Option<String> {
     let entry = tree.resolve(&path(name)).unwrap()?;
     Some(String::from_utf8(tree.read(&entry.version).unwrap()).unwrap())
 }
@@ -152,6 +152,7 @@ fn a_refused_mutation_leaves_nothing() {
     assert_eq!(save(&writer, "a", "2"), Saved::Ticked(Tick(1)));
 }
 
+/// Shows EL-03, EL-101.
 #[test]
 fn a_lost_index_comes_back_identical() {
     let temp = tempfile::tempdir().unwrap();

@@ -86,8 +86,9 @@ impl StoreWriter {
         self.healed
     }
 
-    /// Changes the store, all or nothing. When it returns `Ok`, the change is durable and visible. What other threads
-    /// ask for meanwhile is committed together.
+    /// Changes the store, all or nothing. When it returns `Ok`, the change is durable; and visible, unless the index
+    /// alone could not be written (a disk that is full to the last page): then it becomes so with the next mutation or
+    /// refresh that can. What other threads ask for meanwhile is committed together.
     pub fn mutate<T, F>(&self, now: UnixMillis, work: F) -> Result<T>
     where
         T: Send + 'static,
