@@ -8,7 +8,7 @@ use tickfs_tests::model::{Change, Model};
 use tickfs_tests::session::{Script, Session, Step, file, lose_index, path, store_dir};
 
 fn run(script: &Script, session: &mut Session) {
-    script.steps.iter().try_for_each(|step| session.step(step)).unwrap();
+    script.steps.iter().try_for_each(|step| session.step(step)).expect("it runs, because nothing fails here");
 }
 
 fn save(text: &str) -> Step {

@@ -21,7 +21,7 @@ fn sessions(usual: u64) -> Vec<(u64, Script)> {
 fn session(seed: u64) -> Script {
     match seed {
         0 => scripted(),
-        _ => Script::seeded(seed, 12),
+        _ => Script::seeded(seed, 8),
     }
 }
 
