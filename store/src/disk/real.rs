@@ -207,10 +207,19 @@ impl DiskFile for RealFile {
     }
 }
 
-/// The lock lives as long as the descriptor.
+/// The kernel frees the lock with its last descriptor.
 #[derive(Debug)]
 struct RealLock {
     file: File,
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // Another thread's child holds a copy of the descriptor between its fork and its exec: closing ours would leave the
+        // lock taken for that long.
+        let freed = self.file.unlock();
+        debug_assert!(freed.is_ok(), "a lock that is held can be freed: {freed:?}");
+    }
 }
 
 impl DiskLock for RealLock {
@@ -230,6 +239,17 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_lock_that_was_dropped_is_free_though_a_child_still_has_its_descriptor() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("LOCK");
+        let lock = try_lock(&path).unwrap().unwrap();
+        let of_a_child = lock.file.try_clone().unwrap();
+        drop(lock);
+        assert!(try_lock(&path).unwrap().is_some());
+        drop(of_a_child);
     }
 
     #[test]
