@@ -91,7 +91,9 @@ fn holds(view: &View, promise: &Promise) -> Result<()> {
             let (tree, after) = find(view, *at, to)?;
             ensure!(tree.resolve(from)?.is_none(), "it is at its old place");
             let tick = view.branches().at_or_before(at.branch, Tick(at.tick.0 - 1));
-            let (_, before) = find(view, Point { branch: at.branch, tick }, from)?;
+            // That tick may be one that the branch inherited.
+            let before =
+                view.tree(Point { branch: at.branch, tick })?.resolve(from)?.context("it was not there")?;
             ensure!(before.node == after.node, "node {} became node {}", before.node, after.node);
         }
         Promise::Branch { no, label } => {
