@@ -17,6 +17,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::{Query, sibling};
 use crate::error::{Error, Result};
 
+/// So much of the database a connection keeps at most; negative, because SQLite then counts in KiB.
+const CACHE_KIB: i64 = -16 * 1024;
+
 /// What may be touched while reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Trace {
@@ -56,6 +59,8 @@ impl Reading {
         let db = Connection::open_with_flags(uri(path) + options, flags).map_err(opened)?;
         db.set_prepared_statement_cache_capacity(64);
         db.busy_timeout(std::time::Duration::from_secs(5)).map_err(opened)?;
+        // Not mapped: a file that somebody cuts off would end the process instead of the answer.
+        db.pragma_update(None, "cache_size", CACHE_KIB).map_err(opened)?;
         Ok(Self { db, file, immutable })
     }
 
