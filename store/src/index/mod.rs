@@ -142,6 +142,7 @@ impl Index {
                 "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
             )?;
             db.set_prepared_statement_cache_capacity(64);
+            keep_plans(&db)?;
             db.execute_batch(&format!("BEGIN; {}", schema::TABLES))?;
             db.execute("INSERT INTO meta VALUES ('version', ?1)", [schema::VERSION])?;
             db.execute("INSERT INTO meta VALUES ('store_id', ?1)", [store.as_str()]).map(drop)
@@ -159,11 +160,17 @@ fn open_to_write(path: &Path) -> Result<Connection> {
     let open = || -> rusqlite::Result<Connection> {
         let db = Connection::open_with_flags(path, flags)?;
         db.set_prepared_statement_cache_capacity(64);
+        keep_plans(&db)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.execute_batch(schema::PRAGMAS)?;
         Ok(db)
     };
     open().map_err(Error::index("was opened"))
+}
+
+/// A plan does not depend on the values that are bound, so a statement is prepared once and not before each use.
+fn keep_plans(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn meta_int(db: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {

@@ -59,6 +59,7 @@ impl Reading {
         let db = Connection::open_with_flags(uri(path) + options, flags).map_err(opened)?;
         db.set_prepared_statement_cache_capacity(64);
         db.busy_timeout(std::time::Duration::from_secs(5)).map_err(opened)?;
+        super::keep_plans(&db).map_err(opened)?;
         // Not mapped: a file that somebody cuts off would end the process instead of the answer.
         db.pragma_update(None, "cache_size", CACHE_KIB).map_err(opened)?;
         Ok(Self { db, file, immutable })
