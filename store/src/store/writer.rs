@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
 
 use super::Store;
-use super::group::{Job, Task};
+use super::group::{Job, Slot, Task};
 use super::mutation::{Heads, Mutation};
 use super::reconcile;
 use super::scope::Scope;
@@ -103,13 +103,7 @@ impl StoreWriter {
                 jobs.iter_mut().map(|job| &mut **job as &mut dyn Job).collect();
             inner.commit(&self.store, &mut borrowed);
         }
-        let rolled = std::mem::take(&mut inner.rolled);
-        drop(inner);
-        if rolled {
-            self.after_roll(now);
-        }
-        let answer = slot.lock().take();
-        answer.unwrap_or_else(|| Err(Error::refused("a mutation was forgotten")))
+        self.answer(inner, &slot, now)
     }
 
     /// The same for work that borrows: it is committed alone.
@@ -121,6 +115,11 @@ impl StoreWriter {
         let (mut task, slot) = Task::new(now, work);
         let mut inner = self.inner.lock();
         inner.commit(&self.store, &mut [&mut task]);
+        self.answer(inner, &slot, now)
+    }
+
+    /// What the one who asked is told. The upkeep behind a roll keeps nobody waiting who asks meanwhile.
+    fn answer<T>(&self, mut inner: MutexGuard<'_, Inner>, slot: &Slot<T>, now: UnixMillis) -> Result<T> {
         let rolled = std::mem::take(&mut inner.rolled);
         drop(inner);
         if rolled {
