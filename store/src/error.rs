@@ -23,6 +23,9 @@ pub enum Error {
     /// What was asked for does not exist.
     #[error("{what}")]
     NotFound { what: String },
+    /// What a person typed names no point in history that there could be.
+    #[error("{what}")]
+    NotAPoint { what: String },
     /// What was asked for cannot be done; nothing was changed.
     #[error("{what}")]
     Refused { what: String },
@@ -50,6 +53,11 @@ impl Error {
     #[must_use]
     pub fn refused(what: impl Into<String>) -> Self {
         Self::Refused { what: what.into() }
+    }
+
+    #[must_use]
+    pub fn not_a_point(what: impl Into<String>) -> Self {
+        Self::NotAPoint { what: what.into() }
     }
 
     #[must_use]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::When;
 use crate::error::{Error, Result};
 use crate::ids::{BranchNo, NodeId, Tick};
 use crate::index::{EntityRow, Lineage, Span};
@@ -180,22 +181,8 @@ pub fn check_name(name: &str) -> Result<()> {
 }
 
 fn reads_as_a_point(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
-    let rest = &name[digits..];
-    let number = digits > 0 && rest.is_empty();
-    let ago = digits > 0 && matches!(rest, "s" | "m" | "h" | "d" | "w");
-    let clock = (1..=2).contains(&digits) && rest.starts_with(':');
-    let date = digits == 4
-        && rest.len() >= 6
-        && rest.is_char_boundary(6)
-        && rest[..6]
-            .bytes()
-            .enumerate()
-            .all(|(i, b)| if i % 3 == 0 { b == b'-' } else { b.is_ascii_digit() });
-    let back = name.strip_prefix('-').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     let word = ["head", "readme", "now", "today", "yesterday"].contains(&name.to_ascii_lowercase().as_str());
-    number || ago || clock || date || back || word
+    word || !matches!(When::parse(name), Ok(When::Snapshot(_)))
 }
 
 #[cfg(test)]

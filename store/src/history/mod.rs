@@ -9,6 +9,7 @@ mod text;
 mod tree;
 mod versions;
 mod view;
+mod when;
 
 pub use branch::{Branch, Branches, check_name};
 pub use changed::Change;
@@ -18,3 +19,4 @@ pub use text::{CONTEXT, Match};
 pub use tree::{Entry, Tree};
 pub use versions::PathVersion;
 pub use view::View;
+pub use when::{Moment, PointName, Time, When};

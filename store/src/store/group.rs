@@ -67,6 +67,7 @@ impl Error {
             Self::Poisoned { path } => Self::Poisoned { path: path.clone() },
             Self::Locked { holder } => Self::Locked { holder: holder.clone() },
             Self::NotFound { what } => Self::NotFound { what: what.clone() },
+            Self::NotAPoint { what } => Self::NotAPoint { what: what.clone() },
             Self::Config { path, what } => Self::Config { path: path.clone(), what: what.clone() },
             Self::Refused { what } => Self::Refused { what: what.clone() },
             Self::Index { doing, source: rusqlite::Error::SqliteFailure(failure, text) } => {

@@ -12,15 +12,15 @@ use crate::ids::{BranchNo, StoreId, Tick, UnixMillis, UnixNanos};
 use crate::journal::entry::{ItemType, NodeType, Writer};
 use crate::path::RelPath;
 
-pub(super) fn path(text: &str) -> RelPath {
+pub(crate) fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 
-pub(super) fn who() -> Writer {
+pub(crate) fn who() -> Writer {
     Writer { writer: "test".to_owned(), writer_id: None, pid: std::process::id() }
 }
 
-pub(super) fn meta(kind: NodeType) -> Meta {
+pub(crate) fn meta(kind: NodeType) -> Meta {
     let mode = match kind {
         NodeType::File => 0o100_644,
         NodeType::Dir => 0o040_755,
@@ -29,15 +29,15 @@ pub(super) fn meta(kind: NodeType) -> Meta {
     Meta { kind, mode, uid: 0, gid: 0, mtime: UnixNanos(1), holes: Vec::new() }
 }
 
-pub(super) fn open_new(dir: &Path) -> Store {
+pub(crate) fn open_new(dir: &Path) -> Store {
     Store::init(Arc::new(RealDisk), dir, StoreId::new(UnixMillis(1), [7; 10])).unwrap()
 }
 
-pub(super) fn writer(store: &Store) -> StoreWriter {
+pub(crate) fn writer(store: &Store) -> StoreWriter {
     store.writer(who(), Duration::from_secs(5)).unwrap()
 }
 
-pub(super) fn with_base(store: &Store, files: &[(&'static str, &'static str)]) -> StoreWriter {
+pub(crate) fn with_base(store: &Store, files: &[(&'static str, &'static str)]) -> StoreWriter {
     let writer = writer(store);
     let files = files.to_vec();
     writer
@@ -52,18 +52,18 @@ pub(super) fn with_base(store: &Store, files: &[(&'static str, &'static str)]) -
     writer
 }
 
-pub(super) fn save(writer: &StoreWriter, name: &str, text: &str) -> Saved {
+pub(crate) fn save(writer: &StoreWriter, name: &str, text: &str) -> Saved {
     let (name, text) = (path(name), text.as_bytes().to_vec());
     writer
         .mutate(UnixMillis(20), move |m| m.save(&name, &meta(NodeType::File), Content::Bytes(text)))
         .unwrap()
 }
 
-pub(super) fn tree(store: &Store, branch: u32, tick: u64) -> Tree {
+pub(crate) fn tree(store: &Store, branch: u32, tick: u64) -> Tree {
     store.view().unwrap().tree(Point { branch: BranchNo(branch), tick: Tick(tick) }).unwrap()
 }
 
-pub(super) fn text(tree: &Tree, name: &str) -> Option<String> {
+pub(crate) fn text(tree: &Tree, name: &str) -> Option<String> {
     let entry = tree.resolve(&path(name)).unwrap()?;
     Some(String::from_utf8(tree.read(&entry.version).unwrap()).unwrap())
 }
