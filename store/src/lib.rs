@@ -29,6 +29,6 @@ pub mod migrate;
 pub use error::{Error, Result};
 pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};
 pub use store::{
-    Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Scope, Store,
-    StoreWriter, Upkeep,
+    Committed, Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Scope,
+    Store, StoreWriter, Upkeep,
 };

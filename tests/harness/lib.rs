@@ -5,4 +5,5 @@ pub mod compare;
 pub mod corpus;
 pub mod crash;
 pub mod model;
+pub mod mount;
 pub mod session;

@@ -59,6 +59,11 @@ impl Branches {
         self.by_no.values().filter(|b| b.import.is_none())
     }
 
+    /// Those that hang on nothing before them: the first branch, and imported trees.
+    pub fn roots(&self) -> impl Iterator<Item = BranchNo> {
+        self.by_no.values().filter(|b| b.parent.is_none()).map(|b| b.no)
+    }
+
     #[must_use]
     pub fn get(&self, no: BranchNo) -> Option<&Branch> {
         self.by_no.get(&no)

@@ -1,6 +1,6 @@
 //! One path through time: what stood there, on every branch, each version once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Branches, View};
 use crate::error::Result;
@@ -33,6 +33,27 @@ impl View {
             }
             found.sort_by_key(|v| v.at);
             Ok(found)
+        })
+    }
+
+    /// Names that ever stood in a directory, on whatever branch, after `after` and in the order of their bytes. The directory
+    /// is a path, whatever nodes stood there.
+    pub fn names_ever(&self, dir: &RelPath, after: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
+        let branches = self.branches();
+        self.store().index().read(|q| {
+            let mut asked = BTreeSet::new();
+            for branch in branches.listed() {
+                let timeline = Timelines { query: q, branches, branch: branch.no }.of(dir)?;
+                // What a fork inherits in a directory, its ancestors say.
+                for (run, _) in branches.lineage(branch.no, Tick(u64::MAX)).0 {
+                    asked.extend(timeline.values().flatten().map(|&node| (run, node)));
+                }
+            }
+            let mut names = BTreeSet::new();
+            for (branch, node) in asked {
+                names.extend(q.names_on(branch, node, after, limit)?);
+            }
+            Ok(names.into_iter().take(limit).collect())
         })
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{Branches, Cursor, Point, Tree};
 use crate::error::{Error, Result};
-use crate::ids::{BranchNo, Seq, Tick, UnixMillis};
-use crate::index::{self, EntityRow, TickRow};
+use crate::ids::{BranchNo, NodeId, Seq, Tick, UnixMillis};
+use crate::index::{self, EntityRow, Lineage, TickRow, Version};
 use crate::journal::entry::{Action, ItemType};
 use crate::store::Store;
 
@@ -80,6 +80,23 @@ impl View {
             return Err(Error::not_found(format!("tick {} is not on branch {}", at.tick, branch.label)));
         }
         Ok(Tree::new(self.store.clone(), Arc::clone(&self.branches), at))
+    }
+
+    /// The version that came to be at a tick for a node; at the base, also one of an imported tree.
+    pub fn version_at(&self, tick: Tick, node: NodeId) -> Result<Option<Version>> {
+        let happened = |branch: BranchNo| {
+            let found = self.store.index().read(|q| q.version(&Lineage(vec![(branch, tick)]), node))?;
+            Ok(found.filter(|version| version.tick == tick))
+        };
+        if let Some(branch) = self.branches.of_tick(tick) {
+            return happened(branch);
+        }
+        for branch in self.branches.roots().filter(|_| tick == Tick::BASE) {
+            if let Some(version) = happened(branch)? {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
     }
 
     pub fn tick(&self, n: Tick) -> Result<TickRow> {

@@ -32,7 +32,7 @@ pub use maintain::Upkeep;
 pub use mutation::{Content, Meta, Mutation, Saved};
 pub(crate) use reconcile::{load_branches, load_cursor};
 pub use scope::Scope;
-pub use writer::StoreWriter;
+pub use writer::{Committed, StoreWriter};
 
 use crate::content::ContentReader;
 use crate::disk::{self, Disk, Durability};
@@ -238,6 +238,21 @@ impl Store {
         let current =
             journal::is_current(&*self.inner.disk, &JournalDir::new(&self.inner.layout.journal()), &end)?;
         Ok(Some(u64::from(!current)))
+    }
+
+    /// How many bytes it takes on disk: the journal, the contents and the index.
+    pub fn size(&self) -> Result<u64> {
+        let Inner { disk, layout, .. } = &*self.inner;
+        let mut size = 0;
+        for dir in [layout.journal(), layout.packs(), layout.dir().to_path_buf()] {
+            for name in disk.list(&dir).map_err(Error::io("list", &dir))? {
+                let path = dir.join(name);
+                // What went meanwhile takes nothing.
+                let stat = disk.stat(&path).map_err(Error::io("look for", &path))?;
+                size += stat.filter(|stat| !stat.is_dir).map_or(0, |stat| stat.len);
+            }
+        }
+        Ok(size)
     }
 
     /// History as it is now: later ticks do not change a view.

@@ -5,6 +5,7 @@
 //!   * A mutation that fails leaves no record, no row, and the heads as they were.
 //!   * Lock order: `queue` is never held while `inner` is taken.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -18,7 +19,7 @@ use super::scope::Scope;
 use crate::content::ContentWriter;
 use crate::disk::DiskLock;
 use crate::error::{Error, Result};
-use crate::ids::{Seq, UnixMillis};
+use crate::ids::{Seq, Tick, UnixMillis};
 use crate::index::{self, Query};
 use crate::journal::entry::{Action, Draft, Writer};
 use crate::journal::{Fsync, JournalEnd, JournalWriter};
@@ -28,10 +29,22 @@ pub struct StoreWriter {
     healed: u64,
     inner: Mutex<Inner>,
     queue: Mutex<Vec<Box<dyn Job>>>,
+    listeners: Mutex<Vec<Listener>>,
     pub(super) upkeep_failures: Mutex<Vec<String>>,
     /// Freed last: by then everything else is closed.
     _lock: Box<dyn DiskLock>,
 }
+
+/// A group of mutations that is durable and visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    pub first_seq: Seq,
+    pub last_seq: Seq,
+    /// The first tick that it made and the last; `None` if it made none.
+    pub ticks: Option<(Tick, Tick)>,
+}
+
+type Listener = Arc<dyn Fn(&Committed) + Send + Sync>;
 
 struct Inner {
     db: Connection,
@@ -70,6 +83,7 @@ impl StoreWriter {
             healed: opened.healed,
             inner: Mutex::new(inner),
             queue: Mutex::default(),
+            listeners: Mutex::default(),
             upkeep_failures: Mutex::default(),
             _lock: lock,
         })
@@ -101,7 +115,8 @@ impl StoreWriter {
             let mut jobs = std::mem::take(&mut *self.queue.lock());
             let mut borrowed: Vec<&mut dyn Job> =
                 jobs.iter_mut().map(|job| &mut **job as &mut dyn Job).collect();
-            inner.commit(&self.store, &mut borrowed);
+            let committed = inner.commit(&self.store, &mut borrowed);
+            self.tell(committed);
         }
         self.answer(inner, &slot, now)
     }
@@ -114,8 +129,22 @@ impl StoreWriter {
     ) -> Result<T> {
         let (mut task, slot) = Task::new(now, work);
         let mut inner = self.inner.lock();
-        inner.commit(&self.store, &mut [&mut task]);
+        let committed = inner.commit(&self.store, &mut [&mut task]);
+        self.tell(committed);
         self.answer(inner, &slot, now)
+    }
+
+    /// Whom to tell of every group once it stands, before any `mutate` of it returns. It runs under the writer's lock: it is
+    /// to be quick, and must not ask the writer for anything.
+    pub fn on_commit(&self, callback: Arc<dyn Fn(&Committed) + Send + Sync>) {
+        self.listeners.lock().push(callback);
+    }
+
+    fn tell(&self, committed: Option<Committed>) {
+        let Some(committed) = committed else { return };
+        for listener in &*self.listeners.lock() {
+            listener(&committed);
+        }
     }
 
     /// What the one who asked is told. The upkeep behind a roll keeps nobody waiting who asks meanwhile.
@@ -189,8 +218,9 @@ fn take_lock(store: &Store, who: &Writer, wait: Duration) -> Result<Box<dyn Disk
 
 impl Inner {
     /// Runs the jobs and makes those that succeeded durable, in one write and one barrier.
-    fn commit(&mut self, store: &Store, jobs: &mut [&mut dyn Job]) {
+    fn commit(&mut self, store: &Store, jobs: &mut [&mut dyn Job]) -> Option<Committed> {
         let before = self.heads.clone();
+        let (tick_before, seq_before) = (before.last_tick, self.journal.end().seq);
         let mut outcomes: Vec<Result<()>> = Vec::with_capacity(jobs.len());
         let committed = self.try_commit(store, jobs, &mut outcomes);
         if let Err(error) = &committed {
@@ -202,6 +232,9 @@ impl Inner {
             let failed_with_the_group = committed.as_ref().err().filter(|_| outcome.is_ok());
             job.settle(failed_with_the_group.map_or(outcome, |error| Err(error.again())));
         }
+        let (last_seq, last_tick) = (self.journal.end().seq, self.heads.last_tick);
+        let ticks = (last_tick > tick_before).then_some((tick_before.next(), last_tick));
+        (last_seq > seq_before).then(|| Committed { first_seq: seq_before.next(), last_seq, ticks })
     }
 
     fn try_commit(

@@ -1,0 +1,504 @@
+//! History as names, attributes and bytes: plain Rust, which a test calls without a mount.
+//!
+//! A room of the layout is a file here: it finds a name ([`Found`]) and lists its names in an order that stays, so that a
+//! cookie (the place in a listing at which a reader stopped) means the same for ever.
+//!
+//! Invariants:
+//!   * History does not change, so neither does what an inode of it says; only [`Now`] moves on.
+//!   * Whoever asks after [`View::committed`] returned is answered from a state that holds the commit.
+//!   * Reading is only reading: nothing here writes, or asks the network.
+
+mod branches;
+mod contents;
+mod files;
+mod listing;
+mod names;
+mod now;
+mod readme;
+mod root;
+mod texts;
+mod ticks;
+mod tree;
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tickfs_store::ids::{Tick, UnixNanos};
+use tickfs_store::path::RelPath;
+use tickfs_store::{Committed, Store, Version};
+
+pub use listing::DirEntry;
+use listing::Listing;
+pub(crate) use listing::first_cookie;
+use now::Now;
+pub(crate) use texts::Recipe;
+
+use crate::attr::{Attr, Kind, Owner};
+use crate::counters::Counters;
+use crate::error::{Error, Result};
+use crate::inode::{Fixed, Ino, Object};
+use crate::intern::{self, InternTable, Interned, Text};
+
+/// Numbers of whoever records, for `stats.json`: a JSON object.
+pub type Extras = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// How many ticks `branches/<b>/` and `ticks/` list. The others are found by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListTicks {
+    Newest(u64),
+    All,
+}
+
+#[derive(Clone)]
+pub struct Options {
+    /// Others than the user who mounts may read, as far as the modes allow it.
+    pub allow_other: bool,
+    /// What `mount` and `df` show as the source; the root's path.
+    pub fsname: String,
+    pub list_ticks: ListTicks,
+    /// For `stats.json`.
+    pub extras: Option<Extras>,
+    /// Shows the history of this one file.
+    pub single: Option<RelPath>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("fsname", &self.fsname)
+            .field("allow_other", &self.allow_other)
+            .field("list_ticks", &self.list_ticks)
+            .field("single", &self.single)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let fsname = "tickfs".to_owned();
+        Self { allow_other: false, fsname, list_ticks: ListTicks::Newest(32), extras: None, single: None }
+    }
+}
+
+/// A name that was found, or an inode that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    pub attr: Attr,
+    /// The name stands for this for ever.
+    pub name_lasts: bool,
+    /// The attributes, and a file's bytes or a directory's names, are the same for ever.
+    pub attr_lasts: bool,
+}
+
+/// What a name stands for.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Its inode number says it.
+    Object {
+        object: Object,
+        name_lasts: bool,
+    },
+    /// A path as it was, whose row is at hand already.
+    Version {
+        object: Object,
+        version: Version,
+    },
+    Text {
+        recipe: Recipe,
+        lasts: bool,
+    },
+    Link {
+        target: Vec<u8>,
+        mtime: UnixNanos,
+        name_lasts: bool,
+    },
+    Dir(NamedDir),
+}
+
+/// A directory that a word names, where no number can.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum NamedDir {
+    Deleted(RelPath),
+}
+
+/// Some bytes of a file or of a symlink's target.
+#[derive(Debug, Clone)]
+pub struct Bytes {
+    whole: Arc<[u8]>,
+    from: usize,
+    to: usize,
+}
+
+impl Bytes {
+    /// At most `len` bytes from `offset` on.
+    fn cut(whole: Arc<[u8]>, offset: u64, len: usize) -> Self {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+        let to = from.saturating_add(len).min(whole.len());
+        Self { whole, from, to }
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.whole[self.from..self.to]
+    }
+}
+
+/// One store, shown. Its answers do not depend on the order in which they are asked for.
+#[derive(Debug)]
+pub struct View {
+    store: Store,
+    options: Options,
+    counters: Arc<Counters>,
+    owner: Owner,
+    interned: InternTable,
+    now: RwLock<Arc<Now>>,
+    /// How often the store has changed.
+    changes: std::sync::atomic::AtomicU64,
+    loading: Mutex<()>,
+    contents: contents::Contents,
+    texts: texts::Texts,
+    trees: tree::Trees,
+}
+
+impl View {
+    /// A view that nobody mounts.
+    pub fn new(store: Store, options: Options) -> Result<Self> {
+        Self::with_counters(store, options, Arc::default())
+    }
+
+    pub(crate) fn with_counters(store: Store, options: Options, counters: Arc<Counters>) -> Result<Self> {
+        let now = Now::load(&store, 0)?;
+        Ok(Self {
+            contents: contents::Contents::new(store.content().clone()),
+            texts: texts::Texts::default(),
+            trees: tree::Trees::default(),
+            store,
+            options,
+            counters,
+            owner: Owner::of_this_process(),
+            interned: InternTable::default(),
+            now: RwLock::new(Arc::new(now)),
+            changes: 0.into(),
+            loading: Mutex::new(()),
+        })
+    }
+
+    /// The store has changed. Cheap: what is new is read when somebody asks.
+    pub fn committed(&self, _what: &Committed) {
+        self.changes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// The store as it is.
+    fn now(&self) -> Result<Arc<Now>> {
+        let wanted = || self.changes.load(std::sync::atomic::Ordering::SeqCst);
+        let now = Arc::clone(&self.now.read());
+        if now.changes() >= wanted() {
+            return Ok(now);
+        }
+        let _one_at_a_time = self.loading.lock();
+        let (before, changes) = (Arc::clone(&self.now.read()), wanted());
+        if before.changes() >= changes {
+            return Ok(before);
+        }
+        let fresh = Arc::new(Now::load(&self.store, changes)?);
+        *self.now.write() = Arc::clone(&fresh);
+        Ok(fresh)
+    }
+
+    /// Finds a name in a directory; the kernel is given a reference to it, until [`Self::forget`].
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
+        if name.len() > 255 {
+            return Err(Error::NameTooLong(name.len()));
+        }
+        let now = self.now()?;
+        let found = self.find(&now, parent, name)?.ok_or(Error::NoSuchName)?;
+        self.enter(&now, found)
+    }
+
+    /// Whether a name that a directory does not hold will never be in it.
+    #[must_use]
+    pub fn absence_lasts(&self, parent: Ino) -> bool {
+        matches!(parent.object(), Some(Object::TreeDir { .. } | Object::Tick(_)))
+    }
+
+    fn find(&self, now: &Now, parent: Ino, name: &[u8]) -> Result<Option<Found>> {
+        match self.resolve(parent)? {
+            Place::Object(Object::Fixed(fixed)) => match fixed {
+                Fixed::Root => root::find(self, now, name),
+                Fixed::Branches => branches::find_branch(now, name),
+                Fixed::Ticks => ticks::find(now, name),
+                _ => Ok(None),
+            },
+            Place::Object(Object::TreeDir { tick, node }) => tree::find(self, now, tick, node, name),
+            Place::Object(Object::Past { at, node }) => files::find(self, now, at, node, name),
+            Place::Object(Object::Branch(no)) => branches::find(self, now, no, name),
+            Place::Object(Object::Tick(tick)) => ticks::find_part(self, now, tick, name),
+            Place::Named(NamedDir::Deleted(_)) => Ok(None),
+            Place::Object(
+                Object::Version { .. } | Object::Saved { .. } | Object::Log(_) | Object::Segment { .. },
+            )
+            | Place::Link { .. }
+            | Place::Text(_) => Err(Error::NotADirectory(parent)),
+        }
+    }
+
+    fn list(&self, now: &Now, dir: Ino, after: u64, out: &mut Listing<'_>) -> Result<()> {
+        match self.resolve(dir)? {
+            Place::Object(Object::Fixed(fixed)) => match fixed {
+                Fixed::Root => root::list(self, now, after, out),
+                Fixed::Branches => branches::list_branches(now, after, out),
+                Fixed::Ticks => ticks::list(self, now, after, out),
+                Fixed::EventsJsonl => Err(Error::NotADirectory(dir)),
+                _ => Ok(()),
+            },
+            Place::Object(Object::TreeDir { tick, node }) => tree::list(self, now, tick, node, after, out),
+            Place::Object(Object::Past { at, node }) => files::list(self, now, at, node, after, out),
+            Place::Object(Object::Branch(no)) => branches::list(self, now, no, after, out),
+            Place::Object(Object::Tick(tick)) => ticks::list_parts(self, now, tick, after, out),
+            Place::Named(NamedDir::Deleted(_)) => Ok(()),
+            Place::Object(
+                Object::Version { .. } | Object::Saved { .. } | Object::Log(_) | Object::Segment { .. },
+            )
+            | Place::Link { .. }
+            | Place::Text(_) => Err(Error::NotADirectory(dir)),
+        }
+    }
+
+    pub fn getattr(&self, ino: Ino) -> Result<Entry> {
+        let now = self.now()?;
+        let (attr, attr_lasts) = match self.resolve(ino)? {
+            Place::Object(object) => (self.attr_of(&now, object)?, lasts(object)),
+            Place::Named(_) => (self.owner.directory(ino, now.mtime()), false),
+            Place::Link { target, mtime } => (self.owner.symlink(ino, target.len() as u64, mtime), true),
+            Place::Text(text) => (self.owner.file(ino, text.len, text.mtime), true),
+        };
+        Ok(Entry { attr, name_lasts: false, attr_lasts })
+    }
+
+    pub fn readlink(&self, ino: Ino) -> Result<Arc<[u8]>> {
+        match self.resolve(ino)? {
+            Place::Link { target, .. } => Ok(target),
+            Place::Object(object @ (Object::Version { .. } | Object::Saved { .. })) => {
+                let version = self.version_of(&*self.now()?, object)?;
+                match Kind::from(version.kind) {
+                    Kind::Symlink => self.contents.whole(&version),
+                    Kind::File | Kind::Directory => Err(Error::NotASymlink(ino)),
+                }
+            }
+            _ => Err(Error::NotASymlink(ino)),
+        }
+    }
+
+    /// At most `len` bytes of a file from `offset` on; fewer only at its end.
+    pub fn read(&self, ino: Ino, offset: u64, len: usize) -> Result<Bytes> {
+        match self.resolve(ino)? {
+            Place::Object(object @ (Object::Version { .. } | Object::Saved { .. })) => {
+                let version = self.version_of(&*self.now()?, object)?;
+                match Kind::from(version.kind) {
+                    Kind::Directory => Err(Error::IsADirectory(ino)),
+                    Kind::File | Kind::Symlink => self.contents.read(&version, offset, len),
+                }
+            }
+            Place::Object(Object::Log(no)) => {
+                Ok(Bytes::cut(branches::log(self, &*self.now()?, no)?, offset, len))
+            }
+            Place::Text(text) => {
+                let bytes = self.texts.bytes(self, &*self.now()?, ino, &text)?;
+                Ok(Bytes::cut(bytes, offset, len))
+            }
+            Place::Link { .. } => Err(Error::NotASymlink(ino)),
+            Place::Object(_) | Place::Named(_) => Err(Error::IsADirectory(ino)),
+        }
+    }
+
+    /// Gives the names of a directory behind `after` to `take`, until it is full (`true`). With `plus` each comes with its
+    /// attributes, and the kernel holds a reference to it, as after a lookup.
+    pub fn readdir(
+        &self,
+        dir: Ino,
+        after: u64,
+        plus: bool,
+        take: &mut dyn FnMut(&DirEntry<'_>) -> bool,
+    ) -> Result<()> {
+        let now = self.now()?;
+        let mut listing = Listing::new(self, &now, plus, take);
+        if listing.dots(dir, after) {
+            self.list(&now, dir, after, &mut listing)?;
+        }
+        Ok(())
+    }
+
+    /// The kernel lets go of so many references.
+    pub fn forget(&self, ino: Ino, references: u64) {
+        if ino.is_interned() && self.interned.forget(ino, references) {
+            self.texts.forget(ino);
+        }
+    }
+
+    /// Whether an answer may take longer than a few questions to the index.
+    #[must_use]
+    pub fn is_slow_to_look_up(&self, parent: Ino, name: &[u8]) -> bool {
+        match parent.object() {
+            Some(Object::TreeDir { .. }) => false,
+            Some(Object::Branch(_)) => !name.starts_with(b"@"),
+            Some(Object::Fixed(Fixed::Root | Fixed::Branches | Fixed::Ticks)) => name.ends_with(b".json"),
+            _ => true,
+        }
+    }
+
+    #[must_use]
+    pub fn is_slow_to_list(&self, dir: Ino) -> bool {
+        !matches!(dir.object(), Some(Object::TreeDir { .. } | Object::Branch(_) | Object::Tick(_)))
+    }
+
+    #[must_use]
+    pub fn is_slow_to_read(&self, ino: Ino, size: usize) -> bool {
+        match ino.object() {
+            Some(Object::Version { .. } | Object::Saved { .. }) => size > 64 * 1024,
+            _ => true,
+        }
+    }
+
+    /// What `df` says: the bytes that the store takes on disk, and how many ticks it has.
+    pub fn used(&self) -> Result<(u64, u64)> {
+        let now = self.now()?;
+        Ok((self.store.size()?, now.history().last_tick().0 + 1))
+    }
+
+    /// Where the next data or the next hole begins; `None` beyond the end.
+    pub fn seek(&self, ino: Ino, offset: i64, whence: i32) -> Result<Option<i64>> {
+        const DATA: i32 = 3;
+        let size = self.getattr(ino)?.attr.size;
+        let Some(offset) = u64::try_from(offset).ok().filter(|&offset| offset < size) else {
+            return Ok(None);
+        };
+        let holes = match self.resolve(ino)? {
+            Place::Object(object @ (Object::Version { .. } | Object::Saved { .. })) => {
+                self.version_of(&*self.now()?, object)?.holes
+            }
+            _ => Vec::new(),
+        };
+        let mut at = offset;
+        for (start, len) in holes.into_iter().filter(|&(start, len)| start + len > offset) {
+            if whence != DATA {
+                at = start.max(offset);
+                return Ok(i64::try_from(at).ok());
+            }
+            if start > at {
+                break;
+            }
+            at = start + len;
+        }
+        let end = if whence == DATA { at } else { size };
+        Ok(i64::try_from(end).ok().filter(|_| whence != DATA || end < size))
+    }
+
+    /// How many interned things the kernel refers to.
+    #[must_use]
+    pub fn interned(&self) -> usize {
+        self.interned.len()
+    }
+
+    /// What an inode number stands for.
+    fn resolve(&self, ino: Ino) -> Result<Place> {
+        if let Some(object) = ino.object() {
+            return Ok(Place::Object(object));
+        }
+        match self.interned.get(ino) {
+            Some(Interned::Dir(dir)) => Ok(Place::Named(dir)),
+            Some(Interned::Link { target, mtime }) => Ok(Place::Link { target, mtime }),
+            Some(Interned::Text(text)) => Ok(Place::Text(text)),
+            Some(Interned::Pending) | None => Err(Error::Stale(ino)),
+        }
+    }
+
+    /// Turns what was found into an inode that the kernel may refer to.
+    fn enter(&self, now: &Now, found: Found) -> Result<Entry> {
+        match found {
+            Found::Object { object, name_lasts } => {
+                Ok(Entry { attr: self.attr_of(now, object)?, name_lasts, attr_lasts: lasts(object) })
+            }
+            Found::Version { object, version } => {
+                let attr = Attr::of_version(Ino::of(object)?, &version);
+                Ok(Entry { attr, name_lasts: true, attr_lasts: true })
+            }
+            Found::Text { recipe, lasts } => {
+                let (ino, text) = self.texts.render(self, now, &recipe)?;
+                let attr = self.owner.file(ino, text.len, text.mtime);
+                self.interned.hand_out(ino, || Interned::Text(text));
+                Ok(Entry { attr, name_lasts: lasts, attr_lasts: true })
+            }
+            Found::Link { target, mtime, name_lasts } => {
+                let ino = intern::link_ino(&target, mtime);
+                let attr = self.owner.symlink(ino, target.len() as u64, mtime);
+                self.interned.hand_out(ino, || Interned::Link { target: target.into(), mtime });
+                Ok(Entry { attr, name_lasts, attr_lasts: true })
+            }
+            Found::Dir(dir) => {
+                let ino = intern::dir_ino(&dir);
+                self.interned.hand_out(ino, || Interned::Dir(dir));
+                let attr = self.owner.directory(ino, now.mtime());
+                Ok(Entry { attr, name_lasts: false, attr_lasts: false })
+            }
+        }
+    }
+
+    fn attr_of(&self, now: &Now, object: Object) -> Result<Attr> {
+        let ino = Ino::of(object)?;
+        match object {
+            Object::TreeDir { tick, node } => {
+                let version = self.trees.get(now, tick, node)?.version(node)?;
+                Ok(Attr::of_version(ino, &version.ok_or(Error::Stale(ino))?))
+            }
+            Object::Version { .. } => Ok(Attr::of_version(ino, &self.version_of(now, object)?)),
+            Object::Saved { at, .. } => {
+                let version = self.version_of(now, object)?;
+                Ok(Attr { mtime: now.time_of(at)?, ..Attr::of_version(ino, &version) })
+            }
+            Object::Tick(tick) => Ok(self.owner.directory(ino, now.time_of(tick)?)),
+            Object::Log(no) => {
+                let len = branches::log(self, now, no)?.len() as u64;
+                Ok(self.owner.file(ino, len, now.mtime()))
+            }
+            Object::Fixed(_) | Object::Past { .. } | Object::Branch(_) | Object::Segment { .. } => {
+                Ok(self.owner.directory(ino, now.mtime()))
+            }
+        }
+    }
+
+    fn version_of(&self, now: &Now, object: Object) -> Result<Version> {
+        let ino = Ino::of(object)?;
+        let found = match object {
+            Object::Version { tick, node } => now.history().version_at(tick, node)?,
+            Object::Saved { at, node } => self.trees.get(now, at, node)?.version(node)?,
+            _ => None,
+        };
+        found.ok_or(Error::Stale(ino))
+    }
+}
+
+/// What an inode number stands for.
+enum Place {
+    Object(Object),
+    Named(NamedDir),
+    Link { target: Arc<[u8]>, mtime: UnixNanos },
+    Text(Text),
+}
+
+/// Whether a thing's attributes and bytes are the same for ever.
+fn lasts(object: Object) -> bool {
+    match object {
+        Object::TreeDir { .. } | Object::Version { .. } | Object::Saved { .. } | Object::Tick(_) => true,
+        Object::Segment { sealed, .. } => sealed,
+        Object::Fixed(fixed) => fixed == Fixed::Root,
+        Object::Past { .. } | Object::Branch(_) | Object::Log(_) => false,
+    }
+}
+
+/// The tick after which nothing of history is known yet.
+fn unknown(now: &Now, tick: Tick) -> bool {
+    tick > now.history().last_tick()
+}

@@ -1,0 +1,53 @@
+//! `/`: the rooms, and where the root stands now.
+
+use tickfs_store::ids::{NodeId, Tick};
+
+use super::readme;
+use super::{Found, Listing, Now, Recipe, View, branches};
+use crate::error::Result;
+use crate::inode::{Fixed, Object};
+
+/// The rooms by their names, in the order in which they are listed.
+const ROOMS: [(&[u8], Object); 4] = [
+    (b"branches", Object::Fixed(Fixed::Branches)),
+    (b"ticks", Object::Fixed(Fixed::Ticks)),
+    (b"files", FILES),
+    (b"deleted", Object::Fixed(Fixed::Deleted)),
+];
+
+/// `files/` is the root directory's own path.
+const FILES: Object = Object::Past { at: Tick::BASE, node: NodeId::ROOT };
+
+pub(super) fn find(_view: &View, now: &Now, name: &[u8]) -> Result<Option<Found>> {
+    if let Some(&(_, object)) = ROOMS.iter().find(|(room, _)| *room == name) {
+        return Ok(Some(Found::Object { object, name_lasts: true }));
+    }
+    match name {
+        b"README" => Ok(Some(readme::Of::Mount.found())),
+        b"now" => link_to_now(now),
+        b"now.json" => Ok(now.history().cursor().map(|_| NOW_JSON)),
+        _ => Ok(None),
+    }
+}
+
+const NOW_JSON: Found = Found::Text { recipe: Recipe::NowJson, lasts: false };
+
+pub(super) fn list(_view: &View, now: &Now, after: u64, out: &mut Listing<'_>) -> Result<()> {
+    let mut names: Vec<(&[u8], Found)> = vec![(b"README", readme::Of::Mount.found())];
+    names.extend(ROOMS.map(|(name, object)| (name, Found::Object { object, name_lasts: true })));
+    if let Some(link) = link_to_now(now)? {
+        names.extend([(&b"now.json"[..], NOW_JSON), (&b"now"[..], link)]);
+    }
+    out.fixed(after, names).map(drop)
+}
+
+/// `now -> branches/main/@42`; nothing before the base is complete.
+fn link_to_now(now: &Now) -> Result<Option<Found>> {
+    if now.history().cursor().is_none() {
+        return Ok(None);
+    }
+    let point = now.history().cursor_point()?;
+    let mut target = b"branches/".to_vec();
+    target.extend_from_slice(&branches::path_of(now, point)?);
+    Ok(Some(Found::Link { target, mtime: now.time_of(point.tick)?, name_lasts: false }))
+}

@@ -1,0 +1,95 @@
+//! Generated files: each generation is one text, with an inode of its own that says so for ever.
+//!
+//! Invariant: what is read under an inode number is the text that the number was made from; where that text cannot be
+//! made any more, the answer is that the number is of another time.
+
+use std::sync::Arc;
+
+use tickfs_store::ids::{BranchNo, Tick, UnixNanos};
+use tickfs_store::render;
+
+use super::{Now, View, readme, ticks};
+use crate::cache::ByteCache;
+use crate::error::{Error, Result};
+use crate::inode::Ino;
+use crate::intern::{self, Text};
+
+/// So many bytes of texts are kept.
+const LIMIT: usize = 32 * 1024 * 1024;
+
+/// How a text is made. Its spelling is part of the text's inode number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Recipe {
+    Readme(readme::Of),
+    NowJson,
+    BranchJson(BranchNo),
+    TickDiff(Tick),
+    TickJson(Tick),
+}
+
+/// A text that was rendered of one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Rendered {
+    ino: Ino,
+    text: Text,
+}
+
+#[derive(Debug)]
+pub(super) struct Texts {
+    kept: ByteCache<Ino>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { kept: ByteCache::new(LIMIT) }
+    }
+}
+
+impl Texts {
+    /// Renders a text, unless it was rendered of this moment already.
+    pub(super) fn render(&self, view: &View, now: &Now, recipe: &Recipe) -> Result<(Ino, Text)> {
+        if let Some(rendered) = now.rendered.lock().get(recipe) {
+            return Ok((rendered.ino, rendered.text.clone()));
+        }
+        let (bytes, mtime) = recipe.render(view, now)?;
+        let ino = intern::text_ino(recipe, &bytes, mtime);
+        let text = Text { recipe: recipe.clone(), len: bytes.len() as u64, mtime };
+        self.kept.put(ino, &bytes.into());
+        now.rendered.lock().insert(recipe.clone(), Rendered { ino, text: text.clone() });
+        Ok((ino, text))
+    }
+
+    pub(super) fn bytes(&self, view: &View, now: &Now, ino: Ino, text: &Text) -> Result<Arc<[u8]>> {
+        if let Some(bytes) = self.kept.get(ino) {
+            return Ok(bytes);
+        }
+        let (bytes, mtime) = text.recipe.render(view, now)?;
+        if intern::text_ino(&text.recipe, &bytes, mtime) != ino {
+            return Err(Error::Stale(ino));
+        }
+        let bytes = bytes.into();
+        self.kept.put(ino, &bytes);
+        Ok(bytes)
+    }
+
+    pub(super) fn forget(&self, ino: Ino) {
+        self.kept.remove(ino);
+    }
+}
+
+impl Recipe {
+    /// The text as it is now, and its time.
+    fn render(&self, view: &View, now: &Now) -> Result<(Vec<u8>, UnixNanos)> {
+        let history = now.history();
+        Ok(match self {
+            Self::Readme(of) => (of.text().as_bytes().to_vec(), now.time_of(Tick::BASE)?),
+            Self::NowJson => (render::now_json(history)?, now.mtime()),
+            Self::BranchJson(no) => {
+                let head = history.branches().head(*no);
+                (render::branch_json(history, *no)?, now.time_of(head)?)
+            }
+            Self::TickDiff(tick) => (ticks::diff(view, now, *tick)?, now.time_of(*tick)?),
+            Self::TickJson(tick) => (render::tick_json(history, *tick)?, now.time_of(*tick)?),
+        })
+    }
+}
