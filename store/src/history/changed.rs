@@ -70,7 +70,7 @@ impl View {
     }
 
     /// Whether two versions look the same: a version that came back is no change.
-    fn same(&self, a: Option<&Version>, b: Option<&Version>) -> Result<bool> {
+    pub(super) fn same(&self, a: Option<&Version>, b: Option<&Version>) -> Result<bool> {
         let (Some(a), Some(b)) = (a, b) else { return Ok(a.is_none() && b.is_none()) };
         if (a.node, a.tick) == (b.node, b.tick) {
             return Ok(true);

@@ -66,6 +66,19 @@ pub struct Moment {
     pub zone: TimeZone,
 }
 
+impl Moment {
+    #[must_use]
+    pub fn utc(now: UnixMillis) -> Self {
+        Self { now, zone: TimeZone::UTC }
+    }
+
+    /// Where the system says that it is.
+    #[must_use]
+    pub fn here(now: UnixMillis) -> Self {
+        Self { now, zone: TimeZone::system() }
+    }
+}
+
 impl PointName {
     pub fn parse(text: &str) -> Result<Self> {
         let (branch, when) = match text.split_once('@') {

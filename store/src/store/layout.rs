@@ -39,6 +39,12 @@ impl Layout {
         self.dir.join("config.toml")
     }
 
+    /// What a command that moves is about to do to the root, for as long as it is not done.
+    #[must_use]
+    pub fn intent(&self) -> PathBuf {
+        self.dir.join("INTENT")
+    }
+
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.dir.join("journal")

@@ -25,6 +25,12 @@ impl Mutation<'_> {
         })
     }
 
+    /// Says what brought the root where it stands, and from where: a change that a command made is undone as a move is.
+    pub fn note_move(&mut self, before: Stand, moved: &str) -> Result<()> {
+        let cursor = self.require_cursor()?.clone();
+        self.put_cursor(Cursor { moved: moved.to_owned(), before: Some(Box::new(before)), ..cursor })
+    }
+
     /// Makes a branch at a point. It does not become the active one.
     pub fn create_branch(&mut self, label: &str, id: &str, at: Point, auto: bool) -> Result<BranchNo> {
         crate::history::check_name(label)?;
@@ -75,10 +81,11 @@ impl Mutation<'_> {
     /// Makes a branch where the root stands, takes `partial` along as its first ticks, and attaches.
     pub fn fork_here(&mut self, label: &str, auto: bool) -> Result<()> {
         let point = self.cursor_point()?;
-        let partial = self.require_cursor()?.partial.clone();
+        let Cursor { partial, before, .. } = self.require_cursor()?.clone();
         let id = derived_uuid(label, self.next_seq.0 + self.drafts.len() as u64, self.now);
         let no = self.create_branch(label, &id, point, auto)?;
-        self.put_cursor(Cursor::attached_to(no, "fork"))?;
+        // The move that detached it can still be undone.
+        self.put_cursor(Cursor { before, ..Cursor::attached_to(no, "fork") })?;
         for path in partial {
             self.bring_to(&path.path, path.at)?;
         }

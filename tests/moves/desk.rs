@@ -1,0 +1,256 @@
+//! A root on a real disk with its store, and the moves as commands make them.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickfs_store::disk::RealDisk;
+use tickfs_store::history::{Point, PointName, Stand, View};
+use tickfs_store::ids::{StoreId, UnixMillis, UnixNanos};
+use tickfs_store::journal::entry::{NodeType, Writer};
+use tickfs_store::path::RelPath;
+use tickfs_store::{Content, Meta, Mutation, Store, StoreWriter};
+use tickfs_tracer::files::restore::{self, Commit, Moved, Place, Recovered, Step, destination};
+
+pub(crate) const NOW: UnixMillis = UnixMillis(1_795_179_600_000);
+
+/// Every path of a root: a file's mode and bytes, a directory's mode, a symlink's target.
+pub(crate) type Tree = BTreeMap<String, String>;
+
+pub(crate) struct Desk {
+    temp: tempfile::TempDir,
+    pub(crate) writer: StoreWriter,
+}
+
+impl Desk {
+    /// A root that holds these files, recorded as its base.
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("app")).unwrap();
+        let store =
+            Store::init(Arc::new(RealDisk), &temp.path().join("s"), StoreId::new(NOW, [7; 10])).unwrap();
+        let desk = Self { writer: writer(&store), temp };
+        for (path, text) in files {
+            desk.write(path, text);
+        }
+        let root = desk.root();
+        let found = scan(&root);
+        desk.writer
+            .mutate_alone(NOW, |m| {
+                for path in &found {
+                    let (meta, content) = version(&root, path);
+                    m.base(path, &meta, content)?;
+                }
+                m.finish_base("8c3c0c0e-0000-4000-8000-000000000001")
+            })
+            .unwrap();
+        desk
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.temp.path().join("app")
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.root().join(below)
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.writer.store().view().unwrap()
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        let path = self.path(path);
+        match path.is_dir() {
+            true => std::fs::remove_dir_all(path).unwrap(),
+            false => std::fs::remove_file(path).unwrap(),
+        }
+    }
+
+    /// Writes and records: the tick of it.
+    pub(crate) fn save(&self, path: &str, text: &str) -> u64 {
+        self.write(path, text);
+        self.record();
+        self.view().last_tick().0
+    }
+
+    /// Records what differs from where the cursor stands.
+    pub(crate) fn record(&self) -> u64 {
+        let before = self.view().last_tick();
+        let root = self.root();
+        let view = self.view();
+        let standing = view.standing(&view.stand().unwrap()).unwrap();
+        let found = scan(&root);
+        let mut known = Vec::new();
+        standing
+            .tree()
+            .walk(&RelPath::root(), &mut |path, _| {
+                known.push(path.clone());
+                Ok(())
+            })
+            .unwrap();
+        known.extend(view.stand().unwrap().partial.into_iter().map(|partial| partial.path));
+        self.writer
+            .mutate_alone(NOW, |m: &mut Mutation<'_>| {
+                for path in known.iter().rev().filter(|path| !found.contains(path)) {
+                    m.remove(path)?;
+                }
+                for path in &found {
+                    let (meta, content) = version(&root, path);
+                    m.save(path, &meta, content)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        self.view().last_tick().0 - before.0
+    }
+
+    pub(crate) fn point(&self, name: &str) -> Point {
+        let moment = tickfs_store::history::Moment::utc(NOW);
+        self.view().point(&PointName::parse(name).unwrap(), &moment).unwrap()
+    }
+
+    pub(crate) fn place<'a>(&'a self, root: &'a Path, step: Step<'a>) -> Place<'a> {
+        Place { writer: &self.writer, root, now: NOW, step }
+    }
+
+    pub(crate) fn go(&self, to: &Stand, commit: Commit, step: Step<'_>) -> restore::Result<Moved> {
+        restore::move_root(self.place(&self.root(), step), to, commit, false)
+    }
+
+    /// What a command does: records what is unsaved, then moves.
+    pub(crate) fn revert(&self, at: &str) -> restore::Result<Moved> {
+        let at = self.point(at);
+        self.record();
+        self.go(&destination::whole(at), Commit::Move("revert".to_owned()), QUIET)
+    }
+
+    pub(crate) fn revert_file(&self, path: &str, at: &str) -> restore::Result<Moved> {
+        let at = self.point(at);
+        self.record();
+        let to = destination::one_path(&self.view(), &self.view().stand()?, &rel(path), at)?;
+        self.go(&to, Commit::Move("revert".to_owned()), QUIET)
+    }
+
+    pub(crate) fn restore(&self, path: &str, at: &str) -> restore::Result<Moved> {
+        let at = self.point(at);
+        self.record();
+        let to = destination::one_path(&self.view(), &self.view().stand()?, &rel(path), at)?;
+        self.go(&to, Commit::Forward, QUIET)
+    }
+
+    pub(crate) fn undo(&self) -> restore::Result<Moved> {
+        self.record();
+        let (to, _) = destination::before_the_last(&self.view())?;
+        self.go(&to, Commit::Move("undo".to_owned()), QUIET)
+    }
+
+    pub(crate) fn recover(&self) -> Option<Recovered> {
+        restore::recover(self.place(&self.root(), QUIET)).unwrap()
+    }
+
+    /// The root as it is on disk.
+    pub(crate) fn tree(&self) -> Tree {
+        let root = self.root();
+        scan(&root).iter().map(|path| (path.to_string(), shown(&root.join(path.as_path())))).collect()
+    }
+
+    /// The tree of a tick as the store has it, in the same words.
+    pub(crate) fn tree_at(&self, name: &str) -> Tree {
+        let tree = self.view().tree(self.point(name)).unwrap();
+        let mut all = Tree::new();
+        tree.walk(&RelPath::root(), &mut |path, entry| {
+            let version = &entry.version;
+            let mode = version.mode & 0o7777;
+            let text = || String::from_utf8_lossy(&tree.read(version).unwrap()).into_owned();
+            let shown = match version.kind {
+                NodeType::Dir => format!("dir {mode:o}"),
+                NodeType::Symlink => format!("-> {}", text()),
+                NodeType::File => format!("{mode:o} {}", text()),
+            };
+            all.insert(path.to_string(), shown);
+            Ok(())
+        })
+        .unwrap();
+        all
+    }
+
+    /// The cursor: its branch, its tick, and whether the next change becomes the next tick there.
+    pub(crate) fn stands(&self) -> (String, u64, bool) {
+        let view = self.view();
+        let point = view.cursor_point().unwrap();
+        let label = view.branches().get(point.branch).unwrap().label.clone();
+        (label, point.tick.0, view.cursor().unwrap().is_attached())
+    }
+}
+
+pub(crate) const QUIET: Step<'static> = Step(&|_, _| {});
+
+pub(crate) fn rel(path: &str) -> RelPath {
+    RelPath::new(path).unwrap()
+}
+
+fn writer(store: &Store) -> StoreWriter {
+    let who = Writer { writer: "test".to_owned(), writer_id: None, pid: std::process::id() };
+    store.writer(who, Duration::from_secs(5)).unwrap()
+}
+
+/// Parents first. What is called `ignored` is not recorded.
+fn scan(root: &Path) -> Vec<RelPath> {
+    let mut found = vec![RelPath::root()];
+    let mut next = 0;
+    while let Some(dir) = found.get(next).cloned() {
+        next += 1;
+        let full = root.join(dir.as_path());
+        if !full.symlink_metadata().unwrap().is_dir() {
+            continue;
+        }
+        let names = std::fs::read_dir(full).unwrap().map(|entry| entry.unwrap().file_name());
+        found.extend(names.filter(|name| name != "ignored").map(|name| dir.join(name.as_bytes()).unwrap()));
+    }
+    found.sort();
+    found
+}
+
+fn version(root: &Path, path: &RelPath) -> (Meta, Content<'static>) {
+    let full = root.join(path.as_path());
+    let stat = full.symlink_metadata().unwrap();
+    let (kind, content) = if stat.is_dir() {
+        (NodeType::Dir, Content::None)
+    } else if stat.is_symlink() {
+        (
+            NodeType::Symlink,
+            Content::Bytes(std::fs::read_link(&full).unwrap().as_os_str().as_bytes().to_vec()),
+        )
+    } else {
+        (NodeType::File, Content::Bytes(std::fs::read(&full).unwrap()))
+    };
+    let mtime = UnixNanos(stat.mtime() * 1_000_000_000 + stat.mtime_nsec());
+    let meta = Meta { kind, mode: stat.mode(), uid: stat.uid(), gid: stat.gid(), mtime, holes: Vec::new() };
+    (meta, content)
+}
+
+fn shown(full: &Path) -> String {
+    let stat = full.symlink_metadata().unwrap();
+    let mode = stat.permissions().mode() & 0o7777;
+    if stat.is_dir() {
+        format!("dir {mode:o}")
+    } else if stat.is_symlink() {
+        format!("-> {}", std::fs::read_link(full).unwrap().display())
+    } else {
+        format!("{mode:o} {}", String::from_utf8_lossy(&std::fs::read(full).unwrap()))
+    }
+}
+
+pub(crate) fn tick_of(n: u64) -> tickfs_store::ids::Tick {
+    tickfs_store::ids::Tick(n)
+}

@@ -1,0 +1,3 @@
+//! The files of a root: what puts them back.
+
+pub mod restore;
