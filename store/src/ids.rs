@@ -227,19 +227,26 @@ impl FromStr for ContentHash {
         }
         let mut hash = [0; 16];
         for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = lower_hex(pair[0])? << 4 | lower_hex(pair[1])?;
+            let (high, low) = (LOWER_HEX[usize::from(pair[0])], LOWER_HEX[usize::from(pair[1])]);
+            if high > 15 || low > 15 {
+                return Err(NotAHash);
+            }
+            *byte = high << 4 | low;
         }
         Ok(Self(hash))
     }
 }
 
-fn lower_hex(digit: u8) -> Result<u8, NotAHash> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(NotAHash),
+/// What each byte counts as a digit; anything above 15 is none.
+const LOWER_HEX: [u8; 256] = {
+    let mut table = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
     }
-}
+    table
+};
 
 /// Parses a string where it stands: every record of a path has two of these, and rebuilding the index reads them all.
 struct Spelled<T>(PhantomData<T>);

@@ -5,6 +5,7 @@
 //!   * Each step goes back in the pack and one hop down, so a walk ends.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::Result;
 use crate::ids::Address;
@@ -31,7 +32,7 @@ impl Resolved {
     pub(super) fn into_text(self) -> Option<Vec<u8>> {
         let Whole::Text(text) = self.whole else { return None };
         if matches!(*self.pieces.list(), [Piece::Base { at: 0, len }] if len == text.len()) {
-            return Some(text);
+            return Some(Arc::unwrap_or_clone(text));
         }
         let mut out = Vec::with_capacity(self.wanted.len);
         for piece in self.pieces.list() {
@@ -47,7 +48,7 @@ impl Resolved {
 /// What a chain of splices rests on.
 #[derive(Debug)]
 pub(super) enum Whole {
-    Text(Vec<u8>),
+    Text(Arc<Vec<u8>>),
     Chunks { list: Vec<Part>, raw_len: u64 },
 }
 
@@ -79,7 +80,7 @@ impl Wanted {
 }
 
 pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Resolved> {
-    let mut window = Window { pack, start: 0, bytes: Vec::new() };
+    let mut window = Window::of(pack);
     let version = window.header(at)?;
     let wanted = wanted.clipped(version.header.raw_len);
     let start = in_memory(pack, at, wanted.offset)?;
@@ -107,14 +108,18 @@ pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Re
         keyframe: place,
         keyframe_header: found.header,
     };
-    let is_needed = wanted.len > 0;
-    let whole = whole(&mut window, &found, place, is_needed)?;
+    let need = match wanted.len {
+        0 => Need::Proof,
+        _ if place == at => Need::Once,
+        _ => Need::Base,
+    };
+    let whole = whole(&mut window, &found, place, need)?;
     Ok(Resolved { raw_len: version.header.raw_len, wanted, pieces, whole, chain: Some(chain) })
 }
 
 /// The records from a version to the keyframe, or to the first keyframe of the group, that it rests on. Each is proved.
 pub(super) fn steps(pack: &OpenPack, at: Address) -> Result<Vec<(Address, Header)>> {
-    let mut window = Window { pack, start: 0, bytes: Vec::new() };
+    let mut window = Window::of(pack);
     let mut steps = Vec::new();
     let mut place = at;
     loop {
@@ -131,7 +136,7 @@ pub(super) fn steps(pack: &OpenPack, at: Address) -> Result<Vec<(Address, Header
 
 /// The splice of a version, unpacked.
 pub(super) fn read_splice(pack: &OpenPack, at: Address) -> Result<Vec<u8>> {
-    let mut window = Window { pack, start: 0, bytes: Vec::new() };
+    let mut window = Window::of(pack);
     let found = window.header(at)?;
     let payload = window.payload(&found, at)?;
     let splice = unpacked_splice(found.header.kind, payload).map_err(|what| pack.corrupt(at.offset, what))?;
@@ -154,20 +159,35 @@ pub(super) fn unpacked_splice(kind: Kind, payload: Cow<'_, [u8]>) -> Result<Cow<
     }
 }
 
-/// Without need, only proves the record.
-fn whole(window: &mut Window<'_>, found: &Found, at: Address, is_needed: bool) -> Result<Whole> {
+/// What a keyframe is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Only the record is to be proved.
+    Proof,
+    Once,
+    /// Other versions rest on it, and are likely to be asked for too.
+    Base,
+}
+
+fn whole(window: &mut Window<'_>, found: &Found, at: Address, need: Need) -> Result<Whole> {
     let pack = window.pack;
     let header = &found.header;
     let raw_len = header.raw_len;
     if header.kind == Kind::Chunk {
         return Err(pack.corrupt(at.offset, "it is only a part of a content"));
     }
+    if need != Need::Proof
+        && let Some(text) = pack.lately().and_then(|lately| lately.hot_texts.get(at))
+        && text.len() as u64 == raw_len
+    {
+        return Ok(Whole::Text(text));
+    }
     let payload = window.payload(found, at)?;
     if header.kind == Kind::ChunkList {
         return Ok(Whole::Chunks { list: large::parse_list(&payload), raw_len });
     }
-    if !is_needed {
-        return Ok(Whole::Text(Vec::new()));
+    if need == Need::Proof {
+        return Ok(Whole::Text(Arc::default()));
     }
     let len = in_memory(pack, at, raw_len)?;
     let text = match header.kind {
@@ -180,7 +200,7 @@ fn whole(window: &mut Window<'_>, found: &Found, at: Address, is_needed: bool) -
             if !matches!(found.header.kind, Kind::Keyframe | Kind::Raw) {
                 return Err(pack.corrupt(first.offset, "it is not the first keyframe of a group"));
             }
-            let Whole::Text(prefix) = whole(window, &found, first, true)? else {
+            let Whole::Text(prefix) = whole(window, &found, first, Need::Base)? else {
                 return Err(pack.corrupt(first.offset, "it is not the first keyframe of a group"));
             };
             codec::decompress_after(&prefix, &payload, len)
@@ -189,7 +209,13 @@ fn whole(window: &mut Window<'_>, found: &Found, at: Address, is_needed: bool) -
             return Err(pack.corrupt(at.offset, "it is no keyframe"));
         }
     };
-    text.map(Whole::Text).map_err(|what| pack.corrupt(at.offset, what))
+    let text = Arc::new(text.map_err(|what| pack.corrupt(at.offset, what))?);
+    if need == Need::Base
+        && let Some(lately) = pack.lately()
+    {
+        lately.hot_texts.put(at, &text, text.len());
+    }
+    Ok(Whole::Text(text))
 }
 
 /// A header, and its bytes for the checksum.
@@ -204,16 +230,23 @@ struct Window<'p> {
     pack: &'p OpenPack,
     start: u64,
     bytes: Vec<u8>,
+    /// A walk goes backwards, so most of what is read at once lies before the record; the longer the walk, the more.
+    before: u64,
 }
 
-impl Window<'_> {
-    /// A walk goes backwards, so most of what is read at once lies before the record.
-    const BEFORE: u64 = 3584;
+impl<'p> Window<'p> {
+    const BEFORE_MIN: u64 = 3584;
+    const BEFORE_MAX: u64 = 8 * Self::BEFORE_MIN;
     const AFTER: usize = 512;
+
+    fn of(pack: &'p OpenPack) -> Self {
+        Self { pack, start: 0, bytes: Vec::new(), before: Self::BEFORE_MIN }
+    }
 
     fn header(&mut self, at: Address) -> Result<Found> {
         if self.slice(at.offset, HEADER_LEN).is_none() {
-            self.start = at.offset.saturating_sub(Self::BEFORE);
+            self.start = at.offset.saturating_sub(self.before);
+            self.before = (self.before * 2).min(Self::BEFORE_MAX);
             let before = usize::try_from(at.offset - self.start).unwrap_or_default();
             self.bytes.resize(before + Self::AFTER, 0);
             let read = self.pack.read_up_to(&mut self.bytes, self.start)?;

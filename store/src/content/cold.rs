@@ -5,9 +5,10 @@
 //! `compact` decides what goes into which group.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::Result;
 use crate::ids::{Address, PackId};
+use crate::{Error, Result};
 
 use super::chain::{Resolved, Wanted, Whole};
 use super::codec;
@@ -364,6 +365,72 @@ impl ColdIndex {
     }
 }
 
+/// The splices of a group, unpacked, and what its header says.
+#[derive(Debug)]
+pub(super) struct Block {
+    header: GroupHeader,
+    splices: Vec<u8>,
+}
+
+/// A group that is being asked; its frame is read only if something of it is not known from lately.
+struct Asked<'p> {
+    pack: &'p OpenPack,
+    index: &'p ColdIndex,
+    number: u32,
+    frame: Option<Group>,
+}
+
+impl<'p> Asked<'p> {
+    fn of(pack: &'p OpenPack, index: &'p ColdIndex, number: u32) -> Self {
+        Self { pack, index, number, frame: None }
+    }
+
+    fn at(&self) -> u64 {
+        self.index.extent(self.number).0
+    }
+
+    fn corrupt(&self, what: &str) -> Error {
+        self.pack.corrupt(self.at(), what)
+    }
+
+    fn frame(&mut self) -> Result<&Group> {
+        let frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => self.index.group(self.pack, self.number)?,
+        };
+        Ok(self.frame.insert(frame))
+    }
+
+    fn block(&mut self) -> Result<Arc<Block>> {
+        let (lately, place) = (self.pack.lately(), self.pack.at(self.at()));
+        if let Some(block) = lately.and_then(|lately| lately.blocks.get(place)) {
+            return Ok(block);
+        }
+        let frame = self.frame()?;
+        let (header, splices) = (frame.header, frame.block().map(Cow::into_owned));
+        let splices = splices.map_err(|what| self.corrupt(what))?;
+        let block = Arc::new(Block { header, splices });
+        if let Some(lately) = lately {
+            lately.blocks.put(place, &block, block.splices.len());
+        }
+        Ok(block)
+    }
+
+    /// What the versions of the group rest on.
+    fn whole(&mut self) -> Result<Whole> {
+        let (lately, place) = (self.pack.lately(), self.pack.at(self.at()));
+        if let Some(text) = lately.and_then(|lately| lately.cold_texts.get(place)) {
+            return Ok(Whole::Text(text));
+        }
+        let (pack, index) = (self.pack, self.index);
+        let whole = self.frame()?.whole(pack, index)?;
+        if let (Some(lately), Whole::Text(text)) = (lately, &whole) {
+            lately.cold_texts.put(place, text, text.len());
+        }
+        Ok(whole)
+    }
+}
+
 /// A group that was read.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -387,10 +454,6 @@ impl Group {
         codec::decompress(stored, raw_len).map(Cow::Owned)
     }
 
-    pub(super) fn members<'b>(&self, block: &'b [u8]) -> Result<Vec<Member<'b>>, &'static str> {
-        parse_block(block, usize::from(self.header.members) - 1)
-    }
-
     fn whole(&self, pack: &OpenPack, index: &ColdIndex) -> Result<Whole> {
         let header = &self.header;
         let corrupt = |what: &str| pack.corrupt(self.at, what);
@@ -400,11 +463,10 @@ impl Group {
                 return Ok(Whole::Chunks { list: large::parse_list(self.key()), raw_len: header.key_raw });
             }
             (Kind::Prefixed, Some(prefix)) if (prefix as usize) < index.groups.len() - 1 => {
-                let prefix = index.group(pack, prefix)?;
-                match (prefix.header.kind, prefix.whole(pack, index)?) {
-                    (Kind::Keyframe | Kind::Raw, Whole::Text(text)) => {
-                        codec::decompress_after(&text, self.key(), raw_len)
-                    }
+                let mut prefix = Asked::of(pack, index, prefix);
+                let is_first = matches!(prefix.block()?.header.kind, Kind::Keyframe | Kind::Raw);
+                match prefix.whole()? {
+                    Whole::Text(text) if is_first => codec::decompress_after(&text, self.key(), raw_len),
                     _ => Err("its prefix is not the first keyframe of a group"),
                 }
             }
@@ -412,22 +474,27 @@ impl Group {
             (Kind::Raw, _) if self.key().len() == raw_len => Ok(self.key().to_vec()),
             _ => Err("it is no keyframe"),
         };
-        text.map(Whole::Text).map_err(corrupt)
+        text.map(|text| Whole::Text(Arc::new(text))).map_err(corrupt)
     }
 }
 
 /// As [`chain::resolve`](super::chain::resolve), for a cold pack.
 pub(super) fn resolve(pack: &OpenPack, index: &ColdIndex, at: Address, wanted: Wanted) -> Result<Resolved> {
     let entry = index.find(pack, at)?;
-    let group = index.group(pack, entry.group)?;
-    let corrupt = |what: &str| pack.corrupt(group.at, what);
-    if entry.member >= group.header.members {
+    let mut group = Asked::of(pack, index, entry.group);
+    let place = group.at();
+    let corrupt = |what: &str| pack.corrupt(place, what);
+    let block = group.block()?;
+    let header = block.header;
+    if entry.member >= header.members {
         return Err(corrupt("it has fewer versions than was listed"));
     }
-    let block = if entry.member == 0 { Cow::default() } else { group.block().map_err(corrupt)? };
-    let members = if entry.member == 0 { Vec::new() } else { group.members(&block).map_err(corrupt)? };
+    let members = match entry.member {
+        0 => Vec::new(),
+        _ => parse_block(&block.splices, usize::from(header.members) - 1).map_err(corrupt)?,
+    };
     let raw_len_of = |place: usize| match place.checked_sub(1) {
-        None => group.header.key_raw,
+        None => header.key_raw,
         Some(before) => members[before].raw_len,
     };
     let mut place = usize::from(entry.member);
@@ -446,10 +513,10 @@ pub(super) fn resolve(pack: &OpenPack, index: &ColdIndex, at: Address, wanted: W
         pieces.fold(&splice);
         place = member.parent;
     }
-    let is_list = group.header.kind == Kind::ChunkList;
+    let is_list = header.kind == Kind::ChunkList;
     let whole = match wanted.len > 0 || is_list {
-        true => group.whole(pack, index)?,
-        false => Whole::Text(Vec::new()),
+        true => group.whole()?,
+        false => Whole::Text(Arc::default()),
     };
     Ok(Resolved { raw_len, wanted, pieces, whole, chain: None })
 }

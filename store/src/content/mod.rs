@@ -11,6 +11,7 @@ mod splice;
 mod varint;
 
 mod large;
+mod lately;
 mod record;
 
 mod encode;

@@ -20,6 +20,7 @@ use crate::{Error, Result};
 
 use super::chain::{self, Resolved, Wanted};
 use super::cold::{self, COLD_MAGIC, ColdIndex};
+use super::lately::Lately;
 use super::record::{HOT_MAGIC, PACK_HEADER_LEN, check_pack_header};
 
 /// More handles than this are not kept.
@@ -32,6 +33,7 @@ pub(super) struct Packs {
     open: RwLock<HashMap<PackId, Arc<OpenPack>>>,
     /// Counts uses, so that the handle that was used longest ago is the one to go.
     uses: AtomicU64,
+    lately: Arc<Lately>,
 }
 
 /// A pack file, open.
@@ -43,11 +45,19 @@ pub(super) struct OpenPack {
     /// What a cold pack keeps in memory; a hot one needs nothing.
     cold: Option<ColdIndex>,
     last_use: AtomicU64,
+    /// Absent where every byte is to be read.
+    lately: Option<Arc<Lately>>,
 }
 
 impl Packs {
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
-        Self { disk, dir: dir.to_path_buf(), open: RwLock::default(), uses: AtomicU64::new(0) }
+        Self {
+            disk,
+            dir: dir.to_path_buf(),
+            open: RwLock::default(),
+            uses: AtomicU64::new(0),
+            lately: Arc::new(Lately::new()),
+        }
     }
 
     pub(super) fn get(&self, id: PackId) -> Result<Arc<OpenPack>> {
@@ -56,7 +66,9 @@ impl Packs {
             pack.last_use.store(now, Ordering::Relaxed);
             return Ok(Arc::clone(pack));
         }
-        let pack = Arc::new(OpenPack::open(&*self.disk, &self.dir, id)?);
+        let mut pack = OpenPack::open(&*self.disk, &self.dir, id)?;
+        pack.lately = Some(Arc::clone(&self.lately));
+        let pack = Arc::new(pack);
         pack.last_use.store(now, Ordering::Relaxed);
         let mut open = self.open.write();
         if open.len() >= OPEN_MAX {
@@ -102,7 +114,8 @@ impl OpenPack {
 
     fn open_as(disk: &dyn Disk, path: &Path, id: PackId, magic: [u8; 8]) -> Result<Self> {
         let file = disk.open(path).map_err(Error::io("open", path))?;
-        let pack = Self { id, path: path.to_path_buf(), file, cold: None, last_use: AtomicU64::new(0) };
+        let (cold, last_use, lately) = (None, AtomicU64::new(0), None);
+        let pack = Self { id, path: path.to_path_buf(), file, cold, last_use, lately };
         let mut header = [0; PACK_HEADER_LEN];
         let read = pack.read_up_to(&mut header, 0)?;
         check_pack_header(&header[..read], magic, id).map_err(|what| pack.corrupt(0, what))?;
@@ -130,6 +143,10 @@ impl OpenPack {
             Some(index) => index.place_of_chunk(self, at)?,
         };
         chain::read_chunk(self, at, place, len, range, out)
+    }
+
+    pub(super) fn lately(&self) -> Option<&Lately> {
+        self.lately.as_deref()
     }
 
     pub(super) fn cold_index(&self) -> Option<&ColdIndex> {

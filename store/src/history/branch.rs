@@ -3,6 +3,7 @@
 //! Invariant: a tick is on a branch if it happened there, or on an ancestor at or before the fork.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,42 +32,66 @@ pub struct Branch {
     pub import: Option<NodeId>,
 }
 
-/// All branches of a store at one moment.
+/// All branches of a store at one moment. Cheap to clone: clones share what changes rarely.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Branches {
-    by_no: BTreeMap<BranchNo, Branch>,
+    settled: Arc<Settled>,
+    /// The last run of ticks, the only one that grows.
+    growing: Option<Span>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Settled {
+    by_no: BTreeMap<BranchNo, Arc<Branch>>,
     /// Runs of ticks on one branch, oldest first.
     spans: Vec<Span>,
+    /// The last tick of each branch in `spans`.
+    last: BTreeMap<BranchNo, Tick>,
+}
+
+impl Settled {
+    fn close(&mut self, span: Span) {
+        self.last.insert(span.branch, span.last);
+        self.spans.push(span);
+    }
 }
 
 impl Branches {
     pub(crate) fn load(rows: &[EntityRow], spans: Vec<Span>) -> Result<Self> {
-        let mut by_no = BTreeMap::new();
+        let mut settled = Settled::default();
         for row in rows {
             let branch: Branch = serde_json::from_str(&row.body)
                 .map_err(|e| Error::corrupt("index.db".as_ref(), 0, format!("branch {}: {e}", row.id)))?;
-            by_no.insert(branch.no, branch);
+            settled.by_no.insert(branch.no, Arc::new(branch));
         }
-        if let Some(span) = spans.iter().find(|span| !by_no.contains_key(&span.branch)) {
+        if let Some(span) = spans.iter().find(|span| !settled.by_no.contains_key(&span.branch)) {
             let what = format!("ticks {} to {} are on a branch that is not there", span.first, span.last);
             return Err(Error::corrupt("index.db".as_ref(), 0, what));
         }
-        Ok(Self { by_no, spans })
+        let mut spans = spans;
+        let growing = spans.pop();
+        spans.into_iter().for_each(|span| settled.close(span));
+        Ok(Self { settled: Arc::new(settled), growing })
     }
 
     /// Those that a person sees, in the order in which they were made.
     pub fn listed(&self) -> impl Iterator<Item = &Branch> {
-        self.by_no.values().filter(|b| b.import.is_none())
+        self.settled.by_no.values().map(|branch| &**branch).filter(|b| b.import.is_none())
     }
 
     /// Those that hang on nothing before them: the first branch, and imported trees.
     pub fn roots(&self) -> impl Iterator<Item = BranchNo> {
-        self.by_no.values().filter(|b| b.parent.is_none()).map(|b| b.no)
+        self.settled.by_no.values().filter(|b| b.parent.is_none()).map(|b| b.no)
     }
 
     #[must_use]
     pub fn get(&self, no: BranchNo) -> Option<&Branch> {
-        self.by_no.get(&no)
+        self.settled.by_no.get(&no).map(|branch| &**branch)
+    }
+
+    /// Runs of ticks on one branch, oldest first.
+    fn spans(&self) -> impl DoubleEndedIterator<Item = &Span> {
+        self.settled.spans.iter().chain(&self.growing)
     }
 
     pub fn by_label(&self, label: &str) -> Result<&Branch> {
@@ -78,7 +103,8 @@ impl Branches {
     /// The last tick of a branch: its own, or the one it was forked at, or the base.
     #[must_use]
     pub fn head(&self, no: BranchNo) -> Tick {
-        let own = self.spans.iter().rev().find(|s| s.branch == no).map(|s| s.last);
+        let growing = self.growing.filter(|span| span.branch == no).map(|span| span.last);
+        let own = growing.or_else(|| self.settled.last.get(&no).copied());
         own.or_else(|| self.get(no).and_then(|b| b.forked_at_tick)).unwrap_or(Tick::BASE)
     }
 
@@ -92,9 +118,13 @@ impl Branches {
     /// The branch on which a tick happened.
     #[must_use]
     pub fn of_tick(&self, tick: Tick) -> Option<BranchNo> {
-        let after = self.spans.partition_point(|s| s.first <= tick);
-        let span = after.checked_sub(1).map(|i| self.spans[i])?;
-        (tick <= span.last).then_some(span.branch)
+        let holds = |span: &Span| span.first <= tick && tick <= span.last;
+        if let Some(span) = self.growing.filter(holds) {
+            return Some(span.branch);
+        }
+        let spans = &self.settled.spans;
+        let after = spans.partition_point(|s| s.first <= tick);
+        after.checked_sub(1).map(|i| spans[i]).filter(holds).map(|span| span.branch)
     }
 
     /// The branch up to a tick, its parent up to the fork, and so on.
@@ -127,7 +157,7 @@ impl Branches {
             let run = lineage.0.iter().find(|&&(b, upto)| b == span.branch && span.first <= upto)?;
             Some(span.last.min(run.1))
         };
-        self.spans.iter().rev().find_map(last_in).unwrap_or(Tick::BASE)
+        self.spans().rev().find_map(last_in).unwrap_or(Tick::BASE)
     }
 
     /// The runs of ticks that make up the branch's chain up to `upto`, oldest first.
@@ -138,22 +168,26 @@ impl Branches {
             let run = lineage.0.iter().find(|&&(b, upto)| b == span.branch && span.first <= upto)?;
             Some(Span { last: span.last.min(run.1), ..*span })
         };
-        self.spans.iter().filter_map(clip).collect()
+        self.spans().filter_map(clip).collect()
     }
 
     pub(crate) fn insert(&mut self, branch: Branch) {
-        self.by_no.insert(branch.no, branch);
+        Arc::make_mut(&mut self.settled).by_no.insert(branch.no, Arc::new(branch));
     }
 
     pub(crate) fn push_tick(&mut self, tick: Tick, branch: BranchNo) {
-        match self.spans.last_mut() {
+        match &mut self.growing {
             Some(span) if span.branch == branch && span.last.next() == tick => span.last = tick,
-            _ => self.spans.push(Span { first: tick, last: tick, branch }),
+            growing => {
+                if let Some(ended) = growing.replace(Span { first: tick, last: tick, branch }) {
+                    Arc::make_mut(&mut self.settled).close(ended);
+                }
+            }
         }
     }
 
     pub(crate) fn next_no(&self) -> BranchNo {
-        self.by_no.keys().last().map_or(BranchNo::MAIN, |no| BranchNo(no.0 + 1))
+        self.settled.by_no.keys().last().map_or(BranchNo::MAIN, |no| BranchNo(no.0 + 1))
     }
 
     /// The name of the branch that a change while detached makes: `<B>-1`, `-2` …, where a person named B.
@@ -164,7 +198,7 @@ impl Branches {
             named = branch.parent.and_then(|p| self.get(p));
         }
         let stem = named.map_or("main", |b| b.label.as_str());
-        let taken = |label: &str| self.by_no.values().any(|b| b.label == label);
+        let taken = |label: &str| self.settled.by_no.values().any(|b| b.label == label);
         let label = |n: u32| format!("{stem}-{n}");
         (1..=u32::MAX).map(label).find(|l| !taken(l)).unwrap_or_else(|| label(0))
     }

@@ -20,5 +20,6 @@ pub use standing::Standing;
 pub use text::{CONTEXT, Match};
 pub use tree::{Entry, Tree};
 pub use versions::PathVersion;
+pub(crate) use view::Known;
 pub use view::View;
 pub use when::{Moment, PointName, Time, When};

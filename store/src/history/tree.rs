@@ -2,8 +2,6 @@
 //!
 //! Invariant: a tree never changes, so nothing of it needs to be asked twice.
 
-use std::sync::Arc;
-
 use super::{Branches, Point};
 use crate::error::{Error, Result};
 use crate::ids::NodeId;
@@ -30,7 +28,7 @@ pub struct Entry {
 }
 
 impl Tree {
-    pub(crate) fn new(store: Store, branches: Arc<Branches>, at: Point) -> Self {
+    pub(crate) fn new(store: Store, branches: &Branches, at: Point) -> Self {
         let lineage = branches.lineage(at.branch, at.tick);
         Self { store, at, root: branches.root(&lineage), lineage }
     }
@@ -51,20 +49,31 @@ impl Tree {
 
     /// Follows a path; `None` if it does not exist here.
     pub fn resolve(&self, path: &RelPath) -> Result<Option<Entry>> {
-        let (mut dir, mut node) = (self.root, self.root);
-        for name in path.components() {
-            dir = node;
-            match self.lookup(dir, name)? {
-                Some(child) => node = child,
-                None => return Ok(None),
+        self.store.index().read(|q| {
+            let (mut dir, mut node) = (self.root, self.root);
+            for name in path.components() {
+                dir = node;
+                match q.lookup(&self.lineage, dir, name)? {
+                    Some(child) => node = child,
+                    None => return Ok(None),
+                }
             }
-        }
-        match self.version(node)? {
-            Some(version) => Ok(Some(Entry { node, dir, version })),
-            None if node == self.root => Ok(None),
-            // A name leads to it, so it is something: that the row is gone must not look like a file that is.
-            None => Err(crate::index::missing_version()),
-        }
+            match q.version(&self.lineage, node)? {
+                Some(version) => Ok(Some(Entry { node, dir, version })),
+                None if node == self.root => Ok(None),
+                // A name leads to it, so it is something: that the row is gone must not look like a file that is.
+                None => Err(crate::index::missing_version()),
+            }
+        })
+    }
+
+    /// What a name in a directory is; `None` if nothing has it.
+    pub fn entry(&self, dir: NodeId, name: &[u8]) -> Result<Option<Entry>> {
+        self.store.index().read(|q| {
+            let Some(node) = q.lookup(&self.lineage, dir, name)? else { return Ok(None) };
+            let version = q.version(&self.lineage, node)?.ok_or_else(crate::index::missing_version)?;
+            Ok(Some(Entry { node, dir, version }))
+        })
     }
 
     /// The node of a name in a directory.

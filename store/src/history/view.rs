@@ -8,27 +8,44 @@ use std::sync::Arc;
 use super::{Branches, Cursor, Point, Tree};
 use crate::error::{Error, Result};
 use crate::ids::{BranchNo, NodeId, Seq, Tick, UnixMillis};
-use crate::index::{self, EntityRow, Lineage, TickRow, Version};
+use crate::index::{self, EntityRow, Lineage, Query, TickRow, Version};
 use crate::journal::entry::{Action, ItemType};
 use crate::store::Store;
 
 #[derive(Debug, Clone)]
 pub struct View {
     store: Store,
-    branches: Arc<Branches>,
-    cursor: Option<Cursor>,
-    applied: Seq,
-    last_tick: Tick,
+    known: Known,
+}
+
+/// What a view knows without asking. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) branches: Branches,
+    pub(crate) cursor: Option<Arc<Cursor>>,
+    pub(crate) applied: Seq,
+    pub(crate) last_tick: Tick,
+}
+
+impl Known {
+    pub(crate) fn load(q: Query<'_>) -> Result<Self> {
+        Ok(Self {
+            branches: crate::store::load_branches(q)?,
+            cursor: crate::store::load_cursor(q)?.map(Arc::new),
+            applied: index::watermark(q.0)?.seq,
+            last_tick: q.last_tick()?.map_or(Tick::BASE, |t| t.n),
+        })
+    }
 }
 
 impl View {
+    /// Where this process writes too, its writer knows how history stands, and nothing needs to be asked.
     pub(crate) fn new(store: Store) -> Result<Self> {
-        let (branches, cursor, applied, last_tick) = store.index().read(|q| {
-            let branches = crate::store::load_branches(q)?;
-            let applied = index::watermark(q.0)?.seq;
-            Ok((branches, crate::store::load_cursor(q)?, applied, q.last_tick()?.map_or(Tick::BASE, |t| t.n)))
-        })?;
-        Ok(Self { store, branches: Arc::new(branches), cursor, applied, last_tick })
+        let known = match store.latest() {
+            Some(known) => known,
+            None => store.index().read(Known::load)?,
+        };
+        Ok(Self { store, known })
     }
 
     #[must_use]
@@ -38,48 +55,48 @@ impl View {
 
     #[must_use]
     pub fn branches(&self) -> &Branches {
-        &self.branches
+        &self.known.branches
     }
 
     /// Where the root stands; `None` before the base is complete.
     #[must_use]
     pub fn cursor(&self) -> Option<&Cursor> {
-        self.cursor.as_ref()
+        self.known.cursor.as_deref()
     }
 
     /// The last record of the journal that this view knows.
     #[must_use]
     pub fn applied_seq(&self) -> Seq {
-        self.applied
+        self.known.applied
     }
 
     /// The last tick of the store, on whatever branch.
     #[must_use]
     pub fn last_tick(&self) -> Tick {
-        self.last_tick
+        self.known.last_tick
     }
 
     /// The cursor's branch and the tick of it at which the root stands, `partial` aside.
     pub fn cursor_point(&self) -> Result<Point> {
-        let cursor = self.cursor.as_ref().ok_or_else(|| Error::not_found("nothing is recorded here yet"))?;
-        let tick = cursor.tick.unwrap_or_else(|| self.branches.head(cursor.branch));
+        let cursor = self.cursor().ok_or_else(|| Error::not_found("nothing is recorded here yet"))?;
+        let tick = cursor.tick.unwrap_or_else(|| self.known.branches.head(cursor.branch));
         Ok(Point { branch: cursor.branch, tick })
     }
 
     #[must_use]
     pub fn head(&self, branch: BranchNo) -> Point {
-        Point { branch, tick: self.branches.head(branch) }
+        Point { branch, tick: self.known.branches.head(branch) }
     }
 
     /// The tree at a tick of a branch. The tick must be on the branch's chain.
     pub fn tree(&self, at: Point) -> Result<Tree> {
-        let Some(branch) = self.branches.get(at.branch) else {
+        let Some(branch) = self.known.branches.get(at.branch) else {
             return Err(Error::not_found(format!("there is no branch number {}", at.branch)));
         };
-        if !self.branches.is_on(at.branch, at.tick) {
+        if !self.known.branches.is_on(at.branch, at.tick) {
             return Err(Error::not_found(format!("tick {} is not on branch {}", at.tick, branch.label)));
         }
-        Ok(Tree::new(self.store.clone(), Arc::clone(&self.branches), at))
+        Ok(Tree::new(self.store.clone(), &self.known.branches, at))
     }
 
     /// The version that came to be at a tick for a node; at the base, also one of an imported tree.
@@ -88,10 +105,10 @@ impl View {
             let found = self.store.index().read(|q| q.version(&Lineage(vec![(branch, tick)]), node))?;
             Ok(found.filter(|version| version.tick == tick))
         };
-        if let Some(branch) = self.branches.of_tick(tick) {
+        if let Some(branch) = self.known.branches.of_tick(tick) {
             return happened(branch);
         }
-        for branch in self.branches.roots().filter(|_| tick == Tick::BASE) {
+        for branch in self.known.branches.roots().filter(|_| tick == Tick::BASE) {
             if let Some(version) = happened(branch)? {
                 return Ok(Some(version));
             }
@@ -106,13 +123,13 @@ impl View {
 
     /// Ticks of the store from `first` to `last`, on whatever branch, in order.
     pub fn ticks(&self, first: Tick, last: Tick, limit: usize) -> Result<Vec<TickRow>> {
-        self.store.index().read(|q| q.ticks(first, last.min(self.last_tick), limit))
+        self.store.index().read(|q| q.ticks(first, last.min(self.known.last_tick), limit))
     }
 
     /// The last tick of a branch at or before a moment; the base if that is before the first.
     pub fn by_time(&self, branch: BranchNo, moment: UnixMillis) -> Result<Tick> {
         let row = self.store.index().read(|q| q.tick_by_time(moment))?;
-        Ok(row.map_or(Tick::BASE, |t| self.branches.at_or_before(branch, t.n)))
+        Ok(row.map_or(Tick::BASE, |t| self.known.branches.at_or_before(branch, t.n)))
     }
 
     /// The first tick of the burst that a tick belongs to, and its last.

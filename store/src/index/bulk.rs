@@ -5,98 +5,160 @@ use rusqlite::Connection;
 
 use super::rows::{
     DirentRow, Live, PlaceRow, Rows, Span, TickRow, Version, insert_big, insert_dirent, insert_place,
-    insert_span, insert_tick, insert_version,
+    insert_span, insert_tick, insert_version, sql,
 };
 use crate::error::{Error, Result};
 use crate::ids::{BranchNo, ContentHash, Rec, Seq};
 use crate::journal::entry::Action;
 
-/// Rows on their way. Entities and states are few, and go straight into the database.
-pub(crate) struct Bulk<'c> {
-    live: Live<'c>,
-    ticks: Vec<TickRow>,
-    spans: Vec<Span>,
+/// Rows of a part of the journal, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    ticks: Vec<(TickRow, BranchNo)>,
+    keyed: Keyed,
+    others: Vec<Other>,
+}
+
+/// Rows that are loaded in the order of their keys.
+#[derive(Debug, Default)]
+struct Keyed {
     dirents: Vec<DirentRow>,
     places: Vec<PlaceRow>,
     versions: Vec<Version>,
     big: Vec<(ContentHash, Rec)>,
 }
 
+/// Rows that are few.
+#[derive(Debug)]
+enum Other {
+    Entity { kind: String, id: String, seq: Seq, body: Option<String> },
+    State { name: String, rev: u64, seq: Seq, whole: bool, body: String },
+    Observed { seq: Seq, action: Action },
+    Foreign { origin: String, seq: Seq, own: Seq },
+}
+
+/// An empty database that is being filled. Takes what was gathered, part after part.
+#[derive(Debug)]
+pub(crate) struct Bulk<'c> {
+    db: &'c Connection,
+    span: Option<Span>,
+    keyed: Keyed,
+}
+
 impl<'c> Bulk<'c> {
     pub(crate) fn new(db: &'c Connection) -> Self {
-        Self {
-            live: Live(db),
-            ticks: Vec::new(),
-            spans: Vec::new(),
-            dirents: Vec::new(),
-            places: Vec::new(),
-            versions: Vec::new(),
-            big: Vec::new(),
-        }
+        Self { db, span: None, keyed: Keyed::default() }
     }
 
-    pub(crate) fn load(mut self) -> Result<()> {
-        let db = self.live.0;
-        self.dirents
-            .sort_by(|a, b| (a.branch, a.dir, &a.name, a.tick).cmp(&(b.branch, b.dir, &b.name, b.tick)));
-        self.places.sort_by_key(|p| (p.node, p.branch, p.tick));
-        self.versions.sort_by_key(|v| (v.node, v.branch, v.tick));
-        self.big.sort_by_key(|&(hash, _)| hash.0);
+    /// Ticks come in the order of their keys, so they go straight in.
+    pub(crate) fn add(&mut self, part: Gathered) -> Result<()> {
+        self.load_ticks(&part.ticks).map_err(Error::index("was rebuilt"))?;
+        let mut live = Live(self.db);
+        part.others.iter().try_for_each(|other| other.put(&mut live))?;
+        let Keyed { dirents, places, versions, big } = part.keyed;
+        self.keyed.dirents.extend(dirents);
+        self.keyed.places.extend(places);
+        self.keyed.versions.extend(versions);
+        self.keyed.big.extend(big);
+        Ok(())
+    }
+
+    fn load_ticks(&mut self, ticks: &[(TickRow, BranchNo)]) -> rusqlite::Result<()> {
+        let mut into = self.db.prepare_cached(sql::TICK)?;
+        for &(ref row, branch) in ticks {
+            insert_tick(&mut into, row)?;
+            match &mut self.span {
+                Some(span) if span.branch == branch && span.last.next() == row.n => span.last = row.n,
+                span => {
+                    if let Some(ended) = span.replace(Span { first: row.n, last: row.n, branch }) {
+                        insert_span(&mut *self.db.prepare_cached(sql::SPAN)?, &ended)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn load(self) -> Result<()> {
+        let Self { db, span, keyed: Keyed { mut dirents, mut places, mut versions, mut big } } = self;
+        dirents.sort_by(|a, b| (a.branch, a.dir, &a.name, a.tick).cmp(&(b.branch, b.dir, &b.name, b.tick)));
+        places.sort_by_key(|p| (p.node, p.branch, p.tick));
+        versions.sort_by_key(|v| (v.node, v.branch, v.tick));
+        big.sort_by_key(|&(hash, _)| hash.0);
         let load = || -> rusqlite::Result<()> {
-            self.ticks.iter().try_for_each(|row| insert_tick(db, row))?;
-            self.spans.iter().try_for_each(|row| insert_span(db, row))?;
-            self.dirents.iter().try_for_each(|row| insert_dirent(db, row))?;
-            self.places.iter().try_for_each(|row| insert_place(db, row))?;
-            self.versions.iter().try_for_each(|row| insert_version(db, row))?;
-            self.big.iter().try_for_each(|&(hash, rec)| insert_big(db, hash, rec))
+            let mut into = db.prepare(sql::SPAN)?;
+            span.iter().try_for_each(|row| insert_span(&mut into, row))?;
+            let mut into = db.prepare(sql::DIRENT)?;
+            dirents.iter().try_for_each(|row| insert_dirent(&mut into, row))?;
+            let mut into = db.prepare(sql::PLACE)?;
+            places.iter().try_for_each(|row| insert_place(&mut into, row))?;
+            let mut into = db.prepare(sql::VERSION)?;
+            versions.iter().try_for_each(|row| insert_version(&mut into, row))?;
+            let mut into = db.prepare(sql::BIG)?;
+            big.iter().try_for_each(|&(hash, rec)| insert_big(&mut into, hash, rec))
         };
         load().map_err(Error::index("was rebuilt"))
     }
 }
 
-impl Rows for Bulk<'_> {
-    fn tick(&mut self, row: TickRow, branch: BranchNo) -> Result<()> {
-        match self.spans.last_mut() {
-            Some(span) if span.branch == branch && span.last.next() == row.n => span.last = row.n,
-            _ => self.spans.push(Span { first: row.n, last: row.n, branch }),
+impl Other {
+    fn put(&self, live: &mut Live<'_>) -> Result<()> {
+        match self {
+            Self::Entity { kind, id, seq, body } => live.entity(kind, id, *seq, body.as_deref()),
+            Self::State { name, rev, seq, whole, body } => {
+                live.state_revision(name, *rev, *seq, *whole, body)
+            }
+            Self::Observed { seq, action } => live.observed(*seq, *action),
+            Self::Foreign { origin, seq, own } => live.foreign(origin, *seq, *own),
         }
-        self.ticks.push(row);
+    }
+}
+
+impl Rows for Gathered {
+    fn tick(&mut self, row: TickRow, branch: BranchNo) -> Result<()> {
+        self.ticks.push((row, branch));
         Ok(())
     }
 
     fn dirent(&mut self, row: DirentRow) -> Result<()> {
-        self.dirents.push(row);
+        self.keyed.dirents.push(row);
         Ok(())
     }
 
     fn place(&mut self, row: PlaceRow) -> Result<()> {
-        self.places.push(row);
+        self.keyed.places.push(row);
         Ok(())
     }
 
     fn version(&mut self, row: Version) -> Result<()> {
-        self.versions.push(row);
+        self.keyed.versions.push(row);
         Ok(())
     }
 
     fn big(&mut self, hash: ContentHash, rec: Rec) -> Result<()> {
-        self.big.push((hash, rec));
+        self.keyed.big.push((hash, rec));
         Ok(())
     }
 
     fn entity(&mut self, kind: &str, id: &str, seq: Seq, body: Option<&str>) -> Result<()> {
-        self.live.entity(kind, id, seq, body)
+        let (kind, id, body) = (kind.to_owned(), id.to_owned(), body.map(str::to_owned));
+        self.others.push(Other::Entity { kind, id, seq, body });
+        Ok(())
     }
 
     fn state_revision(&mut self, name: &str, rev: u64, seq: Seq, whole: bool, body: &str) -> Result<()> {
-        self.live.state_revision(name, rev, seq, whole, body)
+        let (name, body) = (name.to_owned(), body.to_owned());
+        self.others.push(Other::State { name, rev, seq, whole, body });
+        Ok(())
     }
 
     fn observed(&mut self, seq: Seq, action: Action) -> Result<()> {
-        self.live.observed(seq, action)
+        self.others.push(Other::Observed { seq, action });
+        Ok(())
     }
 
     fn foreign(&mut self, origin: &str, seq: Seq, own: Seq) -> Result<()> {
-        self.live.foreign(origin, seq, own)
+        self.others.push(Other::Foreign { origin: origin.to_owned(), seq, own });
+        Ok(())
     }
 }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 pub(crate) use apply::{BIG_RECORD, Fact, apply};
-pub(crate) use bulk::Bulk;
+pub(crate) use bulk::{Bulk, Gathered};
 pub(crate) use query::Query;
 pub use query::{Child, EntityRow, Lineage, StateRow};
 use reading::Reading;
@@ -69,7 +69,7 @@ impl Index {
         &self.path
     }
 
-    /// Runs a question on a connection of the pool; again, if the database changed under it.
+    /// Runs a question on a connection of the pool, in one read transaction; again, if the database changed under it.
     pub(crate) fn read<T>(&self, ask: impl Fn(Query<'_>) -> Result<T>) -> Result<T> {
         const TRIES: usize = 8;
         for _ in 0..TRIES {
@@ -135,7 +135,9 @@ impl Index {
         store: &StoreId,
         fill: impl FnOnce(&Connection) -> Result<JournalEnd>,
     ) -> Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags).map_err(Error::index("was created"))?;
         let make = || -> rusqlite::Result<()> {
             db.execute_batch(

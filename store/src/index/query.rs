@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{
-    DirentRow, PlaceRow, Span, TickRow, Version, big_sum, checked, read_span, read_tick, read_version,
+    PlaceRow, Span, TickRow, Version, big_sum, checked, dirent_sum, read_span, read_tick, read_version,
     text_sum,
 };
 use crate::error::{Error, Result};
@@ -41,6 +41,16 @@ pub struct StateRow {
     pub body: String,
 }
 
+/// The columns of `ver` as [`read_version`] expects them.
+macro_rules! select_version {
+    ($condition:literal) => {
+        concat!(
+            "SELECT node, branch, tick, kind, pack, off, size, mtime, mode, uid, gid, holes, sum FROM ver ",
+            $condition
+        )
+    };
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Query<'c>(pub(crate) &'c Connection);
 
@@ -73,24 +83,29 @@ impl<'c> Query<'c> {
     /// The node that a name in a directory stands for, if any.
     pub(crate) fn lookup(self, lineage: &Lineage, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
         for &(branch, upto) in &lineage.0 {
-            if let Some(row) = self.dirent(branch, dir, name, upto)? {
-                return Ok(row.node);
+            if let Some(node) = self.dirent(branch, dir, name, upto)? {
+                return Ok(node);
             }
         }
         Ok(None)
     }
 
-    /// The latest row for a name on one branch alone.
-    fn dirent(self, branch: BranchNo, dir: NodeId, name: &[u8], upto: Tick) -> Result<Option<DirentRow>> {
+    /// What the latest row for a name on one branch alone says, if there is one.
+    fn dirent(
+        self,
+        branch: BranchNo,
+        dir: NodeId,
+        name: &[u8],
+        upto: Tick,
+    ) -> Result<Option<Option<NodeId>>> {
         let sql = "SELECT tick, node, sum FROM dirent
                    WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND tick <= ?4 ORDER BY tick DESC LIMIT 1";
         let values = params![branch.0, dir.0.cast_signed(), name, upto.0.cast_signed()];
         self.one(sql, values, |row| {
             let (tick, node): (i64, i64) = (row.get(0)?, row.get(1)?);
             let node = (node != 0).then(|| NodeId(node.cast_unsigned()));
-            let found =
-                DirentRow { branch, dir, name: name.to_vec(), tick: Tick(tick.cast_unsigned()), node };
-            checked(found.sum(), row.get(2)?, "dirent", found)
+            let sum = dirent_sum(branch, dir, name, Tick(tick.cast_unsigned()), node);
+            checked(sum, row.get(2)?, "dirent", node)
         })
     }
 
@@ -107,8 +122,7 @@ impl<'c> Query<'c> {
             let (tick, node): (i64, i64) = (row.get(0)?, row.get(1)?);
             let node = (node != 0).then(|| NodeId(node.cast_unsigned()));
             let tick = Tick(tick.cast_unsigned());
-            let found = DirentRow { branch, dir, name: name.to_vec(), tick, node };
-            checked(found.sum(), row.get(2)?, "dirent", (tick, node))
+            checked(dirent_sum(branch, dir, name, tick, node), row.get(2)?, "dirent", (tick, node))
         })
     }
 
@@ -153,10 +167,11 @@ impl<'c> Query<'c> {
 
     /// What a node is at a tick.
     pub(crate) fn version(self, lineage: &Lineage, node: NodeId) -> Result<Option<Version>> {
-        let sql = select_version("WHERE node = ?1 AND branch = ?2 AND tick <= ?3 ORDER BY tick DESC LIMIT 1");
+        let sql =
+            select_version!("WHERE node = ?1 AND branch = ?2 AND tick <= ?3 ORDER BY tick DESC LIMIT 1");
         for &(branch, upto) in &lineage.0 {
             let values = params![node.0.cast_signed(), branch.0, upto.0.cast_signed()];
-            if let Some(version) = self.one(&sql, values, read_version)? {
+            if let Some(version) = self.one(sql, values, read_version)? {
                 return Ok(Some(version));
             }
         }
@@ -165,13 +180,13 @@ impl<'c> Query<'c> {
 
     /// Every version of a node on one branch, oldest first.
     pub(crate) fn versions_on(self, node: NodeId, branch: BranchNo) -> Result<Vec<Version>> {
-        let sql = select_version("WHERE node = ?1 AND branch = ?2 ORDER BY tick");
-        self.all(&sql, params![node.0.cast_signed(), branch.0], read_version)
+        let sql = select_version!("WHERE node = ?1 AND branch = ?2 ORDER BY tick");
+        self.all(sql, params![node.0.cast_signed(), branch.0], read_version)
     }
 
     /// Every version of every node on every branch.
     pub(crate) fn all_versions(self) -> Result<Vec<Version>> {
-        self.all(&select_version("ORDER BY node, branch, tick"), [], read_version)
+        self.all(select_version!("ORDER BY node, branch, tick"), [], read_version)
     }
 
     /// Where a node hangs at a tick; `None` if nowhere.
@@ -307,10 +322,6 @@ impl<'c> Query<'c> {
     }
 }
 
-fn select_version(condition: &str) -> String {
-    format!("SELECT {} FROM ver {condition}", super::rows::VERSION_COLUMNS)
-}
-
 fn read_entity(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<EntityRow>> {
     let seq: i64 = row.get(2)?;
     let entity =
@@ -365,8 +376,8 @@ impl Run {
             let name: Vec<u8> = row.get(0)?;
             let (tick, node): (i64, i64) = (row.get(1)?, row.get(2)?);
             let node = (node != 0).then(|| NodeId(node.cast_unsigned()));
-            let dirent = DirentRow { branch, dir, name, tick: Tick(tick.cast_unsigned()), node };
-            checked(dirent.sum(), row.get(3)?, "dirent", (dirent.name.clone(), dirent.node))
+            let sum = dirent_sum(branch, dir, &name, Tick(tick.cast_unsigned()), node);
+            checked(sum, row.get(3)?, "dirent", (name, node))
         })?;
         self.exhausted = rows.len() < usize::try_from(portion).unwrap_or(usize::MAX);
         if let Some((name, _)) = rows.last() {

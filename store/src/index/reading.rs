@@ -66,19 +66,32 @@ impl Reading {
     }
 
     /// Whether it may be asked: the file was not replaced, and, where it is read as it lies there, nobody writes.
+    /// Whether that is still the same file is seen behind the answer.
     pub(super) fn is_usable(&self, path: &Path) -> bool {
-        let Some(now) = Stamp::of(path) else { return false };
         match self.immutable {
-            true => now == self.file && !has_log(path),
-            false => now.is_same_file(&self.file),
+            true => !has_log(path),
+            false => Stamp::of(path).is_some_and(|now| now.is_same_file(&self.file)),
         }
     }
 
     /// `None` if the file changed meanwhile, so that the answer means nothing. A log that appeared changes nothing yet.
     pub(super) fn ask<T>(&self, path: &Path, ask: impl FnOnce(Query<'_>) -> Result<T>) -> Option<Result<T>> {
+        if self.immutable {
+            let answer = ask(Query(&self.db));
+            return Stamp::of(path).is_some_and(|now| now == self.file).then_some(answer);
+        }
+        Some(self.ask_at_once(ask))
+    }
+
+    /// What a writer commits meanwhile is seen by none of the statements, or by all.
+    fn ask_at_once<T>(&self, ask: impl FnOnce(Query<'_>) -> Result<T>) -> Result<T> {
+        let run = |sql| self.db.prepare_cached(sql).and_then(|mut s| s.execute([])).map(drop);
+        run("BEGIN").map_err(Error::index("was read"))?;
         let answer = ask(Query(&self.db));
-        let counts = !self.immutable || Stamp::of(path).is_some_and(|now| now == self.file);
-        counts.then_some(answer)
+        // Nothing was written, so there is nothing to lose by a rollback, and it ends a failed read as well.
+        let ended = run("ROLLBACK").map_err(Error::index("was read"));
+        let answer = answer?;
+        ended.map(|()| answer)
     }
 }
 

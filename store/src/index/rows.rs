@@ -1,6 +1,6 @@
 //! The rows of the projection, their checksums, and how each is written.
 
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, Statement, params};
 
 use crate::error::{Error, Result};
 use crate::ids::{Address, BranchNo, ContentHash, NodeId, PackId, Rec, Seq, Tick, UnixMillis, UnixNanos};
@@ -150,9 +150,19 @@ impl Span {
 
 impl DirentRow {
     pub(crate) fn sum(&self) -> i64 {
-        let sum = Sum::new().int(self.branch.0).int(self.dir.0.cast_signed()).bytes(&self.name);
-        sum.int(self.tick.0.cast_signed()).int(self.node.map_or(0, |n| n.0.cast_signed())).value()
+        dirent_sum(self.branch, self.dir, &self.name, self.tick, self.node)
     }
+}
+
+pub(crate) fn dirent_sum(
+    branch: BranchNo,
+    dir: NodeId,
+    name: &[u8],
+    tick: Tick,
+    node: Option<NodeId>,
+) -> i64 {
+    let sum = Sum::new().int(branch.0).int(dir.0.cast_signed()).bytes(name);
+    sum.int(tick.0.cast_signed()).int(node.map_or(0, |n| n.0.cast_signed())).value()
 }
 
 impl PlaceRow {
@@ -194,7 +204,15 @@ fn writing(source: rusqlite::Error) -> Error {
 
 impl Live<'_> {
     fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<()> {
-        self.0.prepare_cached(sql).and_then(|mut s| s.execute(values)).map(drop).map_err(writing)
+        self.insert(sql, |into| into.execute(values).map(drop))
+    }
+
+    fn insert(
+        &self,
+        sql: &str,
+        insert: impl FnOnce(&mut CachedStatement<'_>) -> rusqlite::Result<()>,
+    ) -> Result<()> {
+        self.0.prepare_cached(sql).and_then(|mut statement| insert(&mut statement)).map_err(writing)
     }
 }
 
@@ -214,7 +232,7 @@ pub(crate) mod sql {
 
 impl Rows for Live<'_> {
     fn tick(&mut self, row: TickRow, branch: BranchNo) -> Result<()> {
-        insert_tick(self.0, &row).map_err(writing)?;
+        self.insert(sql::TICK, |into| insert_tick(into, &row))?;
         let previous = last_span(self.0)?;
         match previous {
             Some(span) if span.branch == branch && span.last.next() == row.n => {
@@ -224,24 +242,26 @@ impl Rows for Live<'_> {
                     params![longer.first.0.cast_signed(), longer.last.0.cast_signed(), longer.sum()],
                 )
             }
-            _ => insert_span(self.0, &Span { first: row.n, last: row.n, branch }).map_err(writing),
+            _ => {
+                self.insert(sql::SPAN, |into| insert_span(into, &Span { first: row.n, last: row.n, branch }))
+            }
         }
     }
 
     fn dirent(&mut self, row: DirentRow) -> Result<()> {
-        insert_dirent(self.0, &row).map_err(writing)
+        self.insert(sql::DIRENT, |into| insert_dirent(into, &row))
     }
 
     fn place(&mut self, row: PlaceRow) -> Result<()> {
-        insert_place(self.0, &row).map_err(writing)
+        self.insert(sql::PLACE, |into| insert_place(into, &row))
     }
 
     fn version(&mut self, row: Version) -> Result<()> {
-        insert_version(self.0, &row).map_err(writing)
+        self.insert(sql::VERSION, |into| insert_version(into, &row))
     }
 
     fn big(&mut self, hash: ContentHash, rec: Rec) -> Result<()> {
-        insert_big(self.0, hash, rec).map_err(writing)
+        self.insert(sql::BIG, |into| insert_big(into, hash, rec))
     }
 
     fn entity(&mut self, kind: &str, id: &str, seq: Seq, body: Option<&str>) -> Result<()> {
@@ -273,7 +293,7 @@ impl Rows for Live<'_> {
     }
 }
 
-pub(crate) fn insert_tick(db: &Connection, row: &TickRow) -> rusqlite::Result<()> {
+pub(crate) fn insert_tick(into: &mut Statement<'_>, row: &TickRow) -> rusqlite::Result<()> {
     let burst = row.burst.map(|b| b.0.cast_signed());
     let values = params![
         row.n.0.cast_signed(),
@@ -284,29 +304,29 @@ pub(crate) fn insert_tick(db: &Connection, row: &TickRow) -> rusqlite::Result<()
         burst,
         row.sum()
     ];
-    db.prepare_cached(sql::TICK)?.execute(values).map(drop)
+    into.execute(values).map(drop)
 }
 
-pub(crate) fn insert_span(db: &Connection, row: &Span) -> rusqlite::Result<()> {
+pub(crate) fn insert_span(into: &mut Statement<'_>, row: &Span) -> rusqlite::Result<()> {
     let values = params![row.first.0.cast_signed(), row.last.0.cast_signed(), row.branch.0, row.sum()];
-    db.prepare_cached(sql::SPAN)?.execute(values).map(drop)
+    into.execute(values).map(drop)
 }
 
-pub(crate) fn insert_dirent(db: &Connection, row: &DirentRow) -> rusqlite::Result<()> {
+pub(crate) fn insert_dirent(into: &mut Statement<'_>, row: &DirentRow) -> rusqlite::Result<()> {
     let node = row.node.map_or(0, |n| n.0.cast_signed());
     let (dir, tick) = (row.dir.0.cast_signed(), row.tick.0.cast_signed());
     let values = params![row.branch.0, dir, row.name, tick, node, row.sum()];
-    db.prepare_cached(sql::DIRENT)?.execute(values).map(drop)
+    into.execute(values).map(drop)
 }
 
-pub(crate) fn insert_place(db: &Connection, row: &PlaceRow) -> rusqlite::Result<()> {
+pub(crate) fn insert_place(into: &mut Statement<'_>, row: &PlaceRow) -> rusqlite::Result<()> {
     let dir = row.dir.map_or(0, |d| d.0.cast_signed());
     let (node, tick) = (row.node.0.cast_signed(), row.tick.0.cast_signed());
     let values = params![node, row.branch.0, tick, dir, row.name, row.sum()];
-    db.prepare_cached(sql::PLACE)?.execute(values).map(drop)
+    into.execute(values).map(drop)
 }
 
-pub(crate) fn insert_version(db: &Connection, row: &Version) -> rusqlite::Result<()> {
+pub(crate) fn insert_version(into: &mut Statement<'_>, row: &Version) -> rusqlite::Result<()> {
     let values = params![
         row.node.0.cast_signed(),
         row.branch.0,
@@ -322,13 +342,13 @@ pub(crate) fn insert_version(db: &Connection, row: &Version) -> rusqlite::Result
         holes_to_blob(&row.holes),
         row.sum()
     ];
-    db.prepare_cached(sql::VERSION)?.execute(values).map(drop)
+    into.execute(values).map(drop)
 }
 
-pub(crate) fn insert_big(db: &Connection, hash: ContentHash, rec: Rec) -> rusqlite::Result<()> {
+pub(crate) fn insert_big(into: &mut Statement<'_>, hash: ContentHash, rec: Rec) -> rusqlite::Result<()> {
     let values =
         params![hash.0.as_slice(), rec.at.pack.0, rec.at.offset.cast_signed(), rec.len, big_sum(hash, rec)];
-    db.prepare_cached(sql::BIG)?.execute(values).map(drop)
+    into.execute(values).map(drop)
 }
 
 pub(crate) fn last_span(db: &Connection) -> Result<Option<Span>> {
@@ -363,10 +383,7 @@ pub(crate) fn read_tick(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<Tick
     checked(tick.sum(), row.get(6)?, "tick", tick)
 }
 
-/// The columns of `ver`, as [`read_version`] expects them.
-pub(crate) const VERSION_COLUMNS: &str =
-    "node, branch, tick, kind, pack, off, size, mtime, mode, uid, gid, holes, sum";
-
+/// Reads `node, branch, tick, kind, pack, off, size, mtime, mode, uid, gid, holes, sum`.
 pub(crate) fn read_version(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<Version>> {
     let number = |i| row.get::<_, i64>(i).map(i64::cast_unsigned);
     let Some(kind) = kind_of(row.get(3)?) else { return Ok(Err(damaged_row("ver"))) };

@@ -468,16 +468,50 @@ pub(crate) fn sound_lines(
     file: SegmentFile,
     is_last: bool,
 ) -> Result<Vec<Vec<u8>>> {
-    let mut loaded = load(disk, dir, file, 0)?;
-    loaded.dead = recovery::adjudications(&loaded.bytes, 0, file.id);
-    if is_last && let Some(torn) = recovery::tail_of(&loaded.bytes, 0, recovery::before(file.id)).torn {
-        loaded.limit = usize::try_from(torn.from).unwrap_or(0);
-    }
-    let (mut progress, mut at, mut lines) = (Progress::behind(recovery::before(file.id)), 0, Vec::new());
-    while let Some((_, place)) = progress.accept(&loaded, &mut at) {
-        lines.push(loaded.text(&place).to_vec());
-    }
+    let part = Part { file, is_last, behind: recovery::before(file.id), until: None };
+    let mut lines = Vec::new();
+    part.read(disk, dir, |_, text| {
+        lines.push(text.to_vec());
+        Ok(())
+    })?;
     Ok(lines)
+}
+
+/// A segment that is read on its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) file: SegmentFile,
+    /// Only the last can have a torn tail.
+    pub(crate) is_last: bool,
+    /// The last record of those before it.
+    pub(crate) behind: Seq,
+    pub(crate) until: Option<Seq>,
+}
+
+impl Part {
+    /// Gives each record, and what was the first and the last of them.
+    pub(crate) fn read(
+        &self,
+        disk: &dyn Disk,
+        dir: &JournalDir,
+        mut each: impl FnMut(&Line<'_>, &[u8]) -> Result<()>,
+    ) -> Result<Option<RangeInclusive<Seq>>> {
+        let mut loaded = load(disk, dir, self.file, 0)?;
+        loaded.dead = recovery::adjudications(&loaded.bytes, 0, self.file.id);
+        if self.is_last
+            && let Some(torn) = recovery::tail_of(&loaded.bytes, 0, recovery::before(self.file.id)).torn
+        {
+            loaded.limit = usize::try_from(torn.from).unwrap_or(0);
+        }
+        let mut progress = Progress { until: self.until, ..Progress::behind(self.behind) };
+        let (mut at, mut given) = (0, None::<RangeInclusive<Seq>>);
+        while let Some((line, place)) = progress.accept(&loaded, &mut at) {
+            let first = given.map_or(line.seq, |given| *given.start());
+            given = Some(first..=line.seq);
+            each(&line, loaded.text(&place))?;
+        }
+        Ok(given)
+    }
 }
 
 /// Whether the journal still holds the record that somebody knew as its last: an index whose watermark does not hold

@@ -8,7 +8,10 @@
 //!   * Segments are sealed from the oldest on, and never the last one.
 //!   * The plain file is removed only after the sealed one was synced, read back and found equal.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+
+use zstd::zstd_safe::DCtx;
 
 use super::entry;
 use super::segment::{JournalDir, SegmentFile, Segments};
@@ -239,14 +242,20 @@ impl<'a> Block<'a> {
         Ok(Self { previous, first_seq, raw_offset, raw_len, stored, whole })
     }
 
+    /// Appends the lines; on error `out` is as it was.
     fn decompress(&self, out: &mut Vec<u8>) -> Result<(), &'static str> {
-        let raw = zstd::bulk::decompress(self.stored, self.raw_len as usize)
-            .map_err(|_damaged| "the block does not decompress")?;
-        if raw.len() != self.raw_len as usize {
-            return Err("the block decompresses to another length");
+        thread_local! {
+            static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
         }
-        out.extend_from_slice(&raw);
-        Ok(())
+        let len = out.len();
+        out.resize(len + self.raw_len as usize, 0);
+        let fault = match CONTEXT.with_borrow_mut(|with| with.decompress(&mut out[len..], self.stored)) {
+            Ok(made) if made == self.raw_len as usize => return Ok(()),
+            Ok(_) => "the block decompresses to another length",
+            Err(_damaged) => "the block does not decompress",
+        };
+        out.truncate(len);
+        Err(fault)
     }
 }
 

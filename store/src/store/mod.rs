@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 pub use config::{Config, Dual, RecordConfig};
@@ -37,7 +38,7 @@ pub use writer::{Committed, StoreWriter};
 use crate::content::ContentReader;
 use crate::disk::{self, Disk, Durability};
 use crate::error::{Error, Result};
-use crate::history::View;
+use crate::history::{Known, View};
 use crate::ids::StoreId;
 use crate::index::{self, Index, Trace};
 use crate::journal::entry::Writer;
@@ -62,6 +63,8 @@ struct Inner {
     content: ContentReader,
     index: Index,
     redactor: Redactor,
+    /// History as the writer of this process has it.
+    latest: RwLock<Option<Known>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -168,6 +171,7 @@ impl Store {
                 content,
                 index,
                 redactor: Redactor::new(),
+                latest: RwLock::default(),
             }),
         })
     }
@@ -206,6 +210,14 @@ impl Store {
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
         &self.inner.redactor
+    }
+
+    pub(crate) fn latest(&self) -> Option<Known> {
+        self.inner.latest.read().clone()
+    }
+
+    fn set_latest(&self, known: Option<Known>) {
+        *self.inner.latest.write() = known;
     }
 
     pub(crate) fn index(&self) -> &Index {

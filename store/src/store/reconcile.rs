@@ -2,7 +2,6 @@
 //!
 //! Runs under the lock. What is replayed is made durable first: nothing becomes visible that a power cut could take.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -13,7 +12,7 @@ use crate::content::ContentWriter;
 use crate::error::{Error, Result};
 use crate::history::{Branches, Cursor};
 use crate::ids::{BranchNo, Seq, Tick, UnixMillis};
-use crate::index::{self, Bulk, Fact, Live, Query, Unusable, apply};
+use crate::index::{self, Bulk, Fact, Gathered, Live, Query, Unusable, apply};
 use crate::journal::entry::{Action, ItemType, Line, PayloadRef, Writer};
 use crate::journal::{
     self, JournalDir, JournalEnd, JournalReader, JournalWriter, ReadOptions, WriterOptions,
@@ -116,15 +115,10 @@ pub(super) fn rebuild(store: &Store, end: JournalEnd) -> Result<Connection> {
 
 /// Puts all rows that the journal gives up to a record into an empty database.
 pub(crate) fn fill(store: &Store, db: &Connection, until: Seq) -> Result<()> {
-    let mut rows = Bulk::new(db);
-    journal::scan_all(store.disk(), &dir_of(store), |entry| {
-        if entry.line.seq > until {
-            return Ok(ControlFlow::Break(()));
-        }
-        apply_line(store, &entry.line, &mut rows)?;
-        Ok(ControlFlow::Continue(()))
-    })?;
-    rows.load()
+    let mut bulk = Bulk::new(db);
+    let add = |rows: &mut Gathered, line: &Line<'_>| apply_line(store, line, rows);
+    journal::read_whole(store.disk(), &dir_of(store), until, add, |part| bulk.add(part))?;
+    bulk.load()
 }
 
 fn dir_of(store: &Store) -> JournalDir {
@@ -181,8 +175,8 @@ pub(super) fn load_heads(query: Query<'_>) -> Result<Heads> {
         last_tick: last.as_ref().map_or(Tick::BASE, |t| t.n),
         last_at: last.map_or(base_at.unwrap_or_default(), |t| t.at),
         last_node: query.last_node()?,
-        branches: Arc::new(branches),
-        cursor: load_cursor(query)?,
+        branches,
+        cursor: load_cursor(query)?.map(Arc::new),
     })
 }
 

@@ -115,6 +115,46 @@ fn a_directory_moves_with_all_that_is_in_it_in_one_tick() {
 }
 
 #[test]
+fn what_the_writer_says_of_history_is_what_the_index_says() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let reader = Store::open(Arc::new(RealDisk), &temp.path().join("s")).unwrap();
+    let writer = with_base(&store, &[("a", "zero\n"), ("b", "zero\n")]);
+    let expect_the_same = |what: &str| {
+        let told = store.latest().expect("a writer lives");
+        assert_eq!(told, reader.index().read(crate::history::Known::load).unwrap(), "{what}");
+        for branch in told.branches.listed() {
+            let slow = told.branches.chain(branch.no, Tick(u64::MAX)).last().map(|span| span.last);
+            assert_eq!(told.branches.head(branch.no), slow.unwrap_or(Tick::BASE), "{what}: {}", branch.label);
+        }
+    };
+    expect_the_same("the base");
+    for n in 0..3 {
+        save(&writer, "a", &format!("{n}\n"));
+        save(&writer, "b", &format!("{n}\n"));
+        let back = Stand { branch: BranchNo::MAIN, tick: Tick(1), partial: Vec::new() };
+        writer.mutate(UnixMillis(30), move |m| m.move_cursor(back, "revert")).unwrap();
+        expect_the_same("after a revert");
+        save(&writer, "a", &format!("forked {n}\n"));
+        expect_the_same("after a fork");
+        let tick = store.view().unwrap().head(BranchNo::MAIN).tick;
+        let head = Stand { branch: BranchNo::MAIN, tick, partial: Vec::new() };
+        writer.mutate(UnixMillis(30), move |m| m.move_cursor(head, "jump")).unwrap();
+        expect_the_same("after a jump");
+        let refused = writer.mutate(UnixMillis(30), |m| {
+            m.save(&path("c"), &meta(NodeType::File), Content::Bytes(b"c".to_vec()))?;
+            Err::<(), _>(Error::refused("not this"))
+        });
+        assert!(refused.is_err());
+        expect_the_same("after a refusal");
+    }
+    writer.rebuild_index().unwrap();
+    expect_the_same("after a rebuild");
+    writer.close().unwrap();
+    assert!(store.latest().is_none(), "another process may write now");
+}
+
+#[test]
 fn the_next_change_while_detached_forks_and_loses_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let store = open_new(&temp.path().join("s"));

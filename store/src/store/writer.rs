@@ -19,6 +19,7 @@ use super::scope::Scope;
 use crate::content::ContentWriter;
 use crate::disk::DiskLock;
 use crate::error::{Error, Result};
+use crate::history::Known;
 use crate::ids::{Seq, Tick, UnixMillis};
 use crate::index::{self, Query};
 use crate::journal::entry::{Action, Draft, Writer};
@@ -31,6 +32,7 @@ pub struct StoreWriter {
     queue: Mutex<Vec<Box<dyn Job>>>,
     listeners: Mutex<Vec<Listener>>,
     pub(super) upkeep_failures: Mutex<Vec<String>>,
+    _told: Told,
     /// Freed last: by then everything else is closed.
     _lock: Box<dyn DiskLock>,
 }
@@ -58,6 +60,15 @@ struct Inner {
     index_is_behind: bool,
 }
 
+/// While it lives, views of this store's clones know history from its writer.
+struct Told(Store);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.set_latest(None);
+    }
+}
+
 impl std::fmt::Debug for StoreWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StoreWriter").field("store", &self.store.id()).finish_non_exhaustive()
@@ -78,7 +89,9 @@ impl StoreWriter {
             rolled: false,
             index_is_behind: false,
         };
+        inner.publish(store);
         Ok(Self {
+            _told: Told(store.clone()),
             store: store.clone(),
             healed: opened.healed,
             inner: Mutex::new(inner),
@@ -189,6 +202,7 @@ impl StoreWriter {
         inner.db = make(&self.store, end)?;
         inner.heads = reconcile::load_heads(Query(&inner.db))?;
         inner.index_is_behind = false;
+        inner.publish(&self.store);
         Ok(())
     }
 
@@ -302,11 +316,22 @@ impl Inner {
         }
         // The journal has it: from here on the change stands, whatever becomes of the index.
         let projected = index::set_watermark(db, end).and_then(|()| execute(db, "COMMIT"));
-        if projected.is_err() {
-            self.index_is_behind = true;
-            self.roll_back();
+        match projected {
+            Ok(()) => self.publish(store),
+            Err(_) => {
+                self.index_is_behind = true;
+                self.roll_back();
+            }
         }
         Ok(())
+    }
+
+    /// What the next view of this process is to know. Called when the index has it too.
+    fn publish(&self, store: &Store) {
+        let Heads { last_tick, branches, cursor, .. } = &self.heads;
+        let (branches, cursor, last_tick) = (branches.clone(), cursor.clone(), *last_tick);
+        let applied = self.journal.end().seq;
+        store.set_latest(Some(Known { branches, cursor, applied, last_tick }));
     }
 
     /// Replays what the index missed because it could not be written.
@@ -318,6 +343,7 @@ impl Inner {
         reconcile::replay(store, db, self.journal.end())?;
         self.heads = reconcile::load_heads(Query(db))?;
         self.index_is_behind = false;
+        self.publish(store);
         Ok(())
     }
 

@@ -26,14 +26,14 @@ use crate::journal::entry::{Action, Draft, FileState, NodeType, Who};
 use crate::path::RelPath;
 use crate::redact::Redactor;
 
-/// What the writer knows of the end of history. A refused mutation gives it back as it was.
+/// What the writer knows of the end of history. A refused mutation gives it back as it was, so a clone is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct Heads {
     pub(crate) last_tick: Tick,
     pub(crate) last_at: UnixMillis,
     pub(crate) last_node: NodeId,
-    pub(crate) branches: Arc<Branches>,
-    pub(crate) cursor: Option<Cursor>,
+    pub(crate) branches: Branches,
+    pub(crate) cursor: Option<Arc<Cursor>>,
 }
 
 /// The metadata of a path, as `stat` tells it.
@@ -161,7 +161,7 @@ impl Mutation<'_> {
     /// Where the root stands; `None` before the base is complete.
     #[must_use]
     pub fn cursor(&self) -> Option<&Cursor> {
-        self.heads.cursor.as_ref()
+        self.heads.cursor.as_deref()
     }
 
     fn require_cursor(&self) -> Result<&Cursor> {

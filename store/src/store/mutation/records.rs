@@ -16,7 +16,7 @@ impl Mutation<'_> {
         let heads = &mut *self.heads;
         heads.last_tick = heads.last_tick.next();
         heads.last_at = heads.last_at.max(self.now);
-        Arc::make_mut(&mut heads.branches).push_tick(heads.last_tick, branch);
+        heads.branches.push_tick(heads.last_tick, branch);
         let burst = self.first_tick;
         self.first_tick.get_or_insert(heads.last_tick);
         TickFact { n: heads.last_tick, branch, at: heads.last_at, burst, from, who: self.who.clone() }
@@ -90,14 +90,14 @@ impl Mutation<'_> {
 
     pub(super) fn put_branch(&mut self, action: Action, branch: Branch) -> Result<()> {
         self.emit_entity(action, &ItemType::BRANCH, &branch.id.clone(), Some(to_json(&branch)))?;
-        Arc::make_mut(&mut self.heads.branches).insert(branch);
+        self.heads.branches.insert(branch);
         Ok(())
     }
 
     pub(super) fn put_cursor(&mut self, cursor: Cursor) -> Result<()> {
         let action = if self.heads.cursor.is_some() { Action::Update } else { Action::Create };
         self.emit_entity(action, &ItemType::CURSOR, CURSOR_ID, Some(to_json(&cursor)))?;
-        self.heads.cursor = Some(cursor);
+        self.heads.cursor = Some(Arc::new(cursor));
         Ok(())
     }
 }
