@@ -24,7 +24,7 @@ pub(crate) fn errno(error: &Error) -> Errno {
 
 fn of_store(error: &StoreError) -> Errno {
     match error {
-        StoreError::NotFound { .. } => Errno::ENOENT,
+        StoreError::NotFound { .. } | StoreError::NotAPoint { .. } => Errno::ENOENT,
         StoreError::Corrupt { .. } | StoreError::Io { .. } | StoreError::Index { .. } => Errno::EIO,
         StoreError::Poisoned { .. } => Errno::EIO,
         StoreError::Locked { .. } => Errno::EAGAIN,

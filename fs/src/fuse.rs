@@ -65,9 +65,10 @@ impl Fuse {
     }
 }
 
-fn failed(counters: &Counters, error: &Error) -> Errno {
+fn failed(view: &View, counters: &Counters, error: &Error) -> Errno {
     if !matches!(error, Error::NoSuchName) {
         counters.count(Operation::Failed);
+        view.failed(error);
     }
     errno(error)
 }
@@ -150,7 +151,7 @@ impl Filesystem for Fuse {
             Err(Error::NoSuchName) if view.absence_lasts(parent) => {
                 reply.entry(&EVER, &absent(), Generation(0));
             }
-            Err(error) => reply.error(failed(counters, &error)),
+            Err(error) => reply.error(failed(view, counters, &error)),
         });
     }
 
@@ -164,7 +165,7 @@ impl Filesystem for Fuse {
         let ino = Ino(ino.0);
         self.answer(false, reply, move |view, reply, counters| match view.getattr(ino) {
             Ok(entry) => reply.attr(&lifetime(entry.attr_lasts), &file_attr(&entry.attr)),
-            Err(error) => reply.error(failed(counters, &error)),
+            Err(error) => reply.error(failed(view, counters, &error)),
         });
     }
 
@@ -173,7 +174,7 @@ impl Filesystem for Fuse {
         let ino = Ino(ino.0);
         self.answer(false, reply, move |view, reply, counters| match view.readlink(ino) {
             Ok(target) => reply.data(&target),
-            Err(error) => reply.error(failed(counters, &error)),
+            Err(error) => reply.error(failed(view, counters, &error)),
         });
     }
 
@@ -203,7 +204,7 @@ impl Filesystem for Fuse {
         let slow = self.view.is_slow_to_read(ino, size);
         self.answer(slow, reply, move |view, reply, counters| match view.read(ino, offset, size) {
             Ok(bytes) => reply.data(&bytes),
-            Err(error) => reply.error(failed(counters, &error)),
+            Err(error) => reply.error(failed(view, counters, &error)),
         });
     }
 
@@ -218,7 +219,7 @@ impl Filesystem for Fuse {
             });
             match listed {
                 Ok(()) => reply.ok(),
-                Err(error) => reply.error(failed(counters, &error)),
+                Err(error) => reply.error(failed(view, counters, &error)),
             }
         });
     }
@@ -246,7 +247,7 @@ impl Filesystem for Fuse {
             });
             match listed {
                 Ok(()) => reply.ok(),
-                Err(error) => reply.error(failed(counters, &error)),
+                Err(error) => reply.error(failed(view, counters, &error)),
             }
         });
     }
@@ -255,7 +256,7 @@ impl Filesystem for Fuse {
         self.counters.count(Operation::Statfs);
         self.answer(true, reply, move |view, reply, counters| match view.used() {
             Ok((bytes, things)) => reply.statfs(bytes.div_ceil(4096), 0, 0, things, 0, 4096, 255, 4096),
-            Err(error) => reply.error(failed(counters, &error)),
+            Err(error) => reply.error(failed(view, counters, &error)),
         });
     }
 
@@ -273,7 +274,7 @@ impl Filesystem for Fuse {
         self.answer(false, reply, move |view, reply, counters| match view.seek(ino, offset, whence) {
             Ok(Some(offset)) => reply.offset(offset),
             Ok(None) => reply.error(Errno::ENXIO),
-            Err(error) => reply.error(failed(counters, &error)),
+            Err(error) => reply.error(failed(view, counters, &error)),
         });
     }
 

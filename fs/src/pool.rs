@@ -63,7 +63,9 @@ mod tests {
         let pool = Pool::new(2).unwrap();
         for _ in 0..100 {
             let done = Arc::clone(&done);
-            pool.run(move || drop(done.fetch_add(1, Ordering::SeqCst)));
+            pool.run(move || {
+                done.fetch_add(1, Ordering::SeqCst);
+            });
         }
         drop(pool);
         assert_eq!(done.load(Ordering::SeqCst), 100);

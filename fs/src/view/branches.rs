@@ -1,7 +1,5 @@
 //! `branches/` and `branches/<b>/`: the tree at each tick, `log` and `branch.json`.
 
-use std::sync::Arc;
-
 use tickfs_store::history::Point;
 use tickfs_store::ids::{BranchNo, Tick};
 
@@ -32,7 +30,7 @@ pub(super) fn list_branches(now: &Now, after: u64, out: &mut Listing<'_>) -> Res
     Ok(())
 }
 
-pub(super) fn find(_view: &View, now: &Now, no: BranchNo, name: &[u8]) -> Result<Option<Found>> {
+pub(super) fn find(view: &View, now: &Now, no: BranchNo, name: &[u8]) -> Result<Option<Found>> {
     match name {
         b"README" => return Ok(Some(readme::Of::Branch.found())),
         b"log" => return Ok(Some(Found::Object { object: Object::Log(no), name_lasts: false })),
@@ -40,7 +38,7 @@ pub(super) fn find(_view: &View, now: &Now, no: BranchNo, name: &[u8]) -> Result
         _ => {}
     }
     let Some(said) = name.strip_prefix(b"@") else { return Ok(None) };
-    match names::read(now, no, said)? {
+    match names::read(view, now, no, said)? {
         Some(Said::Tick(tick)) => at_tick(now, no, tick).map(Some),
         Some(Said::Point(point)) => link(now, no, point).map(Some),
         None => Ok(None),
@@ -117,15 +115,4 @@ fn link(now: &Now, no: BranchNo, point: Point) -> Result<Found> {
 pub(super) fn path_of(now: &Now, point: Point) -> Result<Vec<u8>> {
     let home = now.branch(now.home(point.tick))?;
     Ok(format!("{}/@{}", home.label, point.tick).into_bytes())
-}
-
-/// `branches/<b>/log`: a line per tick.
-pub(super) fn log(_view: &View, now: &Now, no: BranchNo) -> Result<Arc<[u8]>> {
-    let mut text = Vec::new();
-    for span in now.history().branches().chain(no, Tick(u64::MAX)) {
-        for tick in now.history().ticks(span.first, span.last, usize::MAX)? {
-            text.extend_from_slice(format!("{} {}\n", tick.n, tick.at.to_iso()).as_bytes());
-        }
-    }
-    Ok(text.into())
 }

@@ -8,7 +8,7 @@ use tickfs_store::path::RelPath;
 use tickfs_store::{Error as StoreError, Version};
 
 use super::names::{self, Said};
-use super::{Found, Listing, Now, View, first_cookie};
+use super::{Found, Listing, Now, Recipe, View, first_cookie};
 use crate::error::Result;
 use crate::inode::{Ino, Object};
 
@@ -93,7 +93,7 @@ fn saved(held: &PathVersion, version: &Version) -> Found {
 pub(super) fn find(view: &View, now: &Now, at: Tick, node: NodeId, name: &[u8]) -> Result<Option<Found>> {
     let path = Path::of(view, now, at, node)?;
     if path.was_file()
-        && let Some(found) = find_version(now, &path, name)?
+        && let Some(found) = find_version(view, now, &path, name)?
     {
         return Ok(Some(found));
     }
@@ -105,8 +105,18 @@ pub(super) fn find(view: &View, now: &Now, at: Tick, node: NodeId, name: &[u8]) 
     Ok(number.map(|(at, node)| Found::Object { object: Object::Past { at, node }, name_lasts: true }))
 }
 
-fn find_version(now: &Now, path: &Path, name: &[u8]) -> Result<Option<Found>> {
+fn find_version(view: &View, now: &Now, path: &Path, name: &[u8]) -> Result<Option<Found>> {
     let Some(said) = name.strip_prefix(b"@") else { return Ok(None) };
+    match said {
+        b"log" => return Ok(Some(file_log(path))),
+        b"blame" => {
+            let at = now.history().head(now.active());
+            let stands = path.held_at(now, at).is_some();
+            let recipe = Recipe::Blame { path: path.path.clone(), at };
+            return Ok(stands.then_some(Found::Text { recipe, lasts: false }));
+        }
+        _ => {}
+    }
     let extension = names::extension(path.path.name());
     let stem = said.strip_suffix(extension).unwrap_or(said);
     let tick = std::str::from_utf8(stem).ok().and_then(names::tick);
@@ -119,7 +129,7 @@ fn find_version(now: &Now, path: &Path, name: &[u8]) -> Result<Option<Found>> {
         }
         return path.link_to(now, Point { branch: now.home(tick), tick });
     }
-    match names::read(now, now.active(), stem)? {
+    match names::read(view, now, now.active(), stem)? {
         Some(Said::Point(point)) => path.link_to(now, point),
         Some(Said::Tick(_)) | None => Ok(None),
     }
@@ -142,7 +152,7 @@ pub(super) fn list(
 
 fn list_versions(now: &Now, path: &Path, after: u64, out: &mut Listing<'_>) -> Result<bool> {
     let head = now.history().head(now.active());
-    let mut fixed = Vec::new();
+    let mut fixed = vec![(&b"@log"[..], file_log(path))];
     let name = [b"@HEAD", names::extension(path.path.name())].concat();
     if let Some(link) = path.link_to(now, head)? {
         fixed.push((&name[..], link));
@@ -182,4 +192,33 @@ fn list_names(view: &View, now: &Now, path: &Path, after: u64, out: &mut Listing
             }
         }
     }
+}
+
+fn file_log(path: &Path) -> Found {
+    Found::Text { recipe: Recipe::FileLog(path.path.clone()), lasts: false }
+}
+
+/// `@log`: the lines of the ticks that changed what stood under the path, on whatever branch.
+pub(super) fn log(view: &View, now: &Now, path: &RelPath) -> Result<Vec<u8>> {
+    let versions = now.history().versions_of(path)?;
+    view.log.of_ticks(now, versions.iter().map(|held| held.at).filter(|&at| at != Tick::BASE))
+}
+
+/// `@blame`: each line as it is at the head, behind the tick that wrote it and its time.
+pub(super) fn blame(now: &Now, path: &RelPath, at: Point) -> Result<Vec<u8>> {
+    let lines = now.history().blame(path, at)?;
+    let widest = lines.iter().map(|(tick, _)| tick.to_string().len()).max().unwrap_or(0);
+    let mut text = Vec::new();
+    for (tick, line) in lines {
+        let time = match tick {
+            Tick::BASE => now.history().base_at().unwrap_or_default(),
+            tick => now.history().tick(tick)?.at,
+        };
+        text.extend_from_slice(format!("{tick:>widest$}\t{}\t", time.to_iso()).as_bytes());
+        text.extend_from_slice(&line);
+        if !line.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+    }
+    Ok(text)
 }

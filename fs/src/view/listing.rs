@@ -28,6 +28,11 @@ pub(crate) const fn first_cookie() -> u64 {
     64
 }
 
+/// The cookie of a name in a directory whose names come and go: their order is that of hashes, and stays.
+pub(super) fn named_cookie(name: &[u8]) -> u64 {
+    first_cookie() + crate::inode::short(blake3::hash(name))
+}
+
 pub(crate) struct Listing<'a> {
     view: &'a View,
     now: &'a Now,
@@ -78,7 +83,7 @@ impl<'a> Listing<'a> {
                 let attr = self.view.owner.file(ino, 0, UnixNanos(0));
                 (Entry { attr, name_lasts: false, attr_lasts: false }, Some(Interned::Pending))
             }
-            Found::Object { object: object @ Object::Log(_), .. } => {
+            Found::Object { object, .. } if !self.view.is_quick_to_measure(object) => {
                 let attr = self.view.owner.file(Ino::of(object)?, 0, UnixNanos(0));
                 (Entry { attr, name_lasts: false, attr_lasts: false }, None)
             }

@@ -8,24 +8,38 @@
 //!   * Whoever asks after [`View::committed`] returned is answered from a state that holds the commit.
 //!   * Reading is only reading: nothing here writes, or asks the network.
 
-mod branches;
-mod contents;
-mod files;
-mod listing;
 mod names;
 mod now;
+
+mod contents;
+mod log;
+mod texts;
+
+mod listing;
+
+mod branches;
+mod codevovle;
+mod deleted;
+mod diff;
+mod events;
+mod files;
+mod journal;
 mod readme;
 mod root;
-mod texts;
+mod snapshots;
+mod states;
+mod stats;
 mod ticks;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tickfs_store::ids::{Tick, UnixNanos};
+use tickfs_store::history::{Moment, Point};
+use tickfs_store::ids::{Tick, UnixMillis, UnixNanos};
 use tickfs_store::path::RelPath;
-use tickfs_store::{Committed, Store, Version};
+use tickfs_store::{Committed, Error as StoreError, Store, Version, render};
 
 pub use listing::DirEntry;
 use listing::Listing;
@@ -56,6 +70,8 @@ pub struct Options {
     /// What `mount` and `df` show as the source; the root's path.
     pub fsname: String,
     pub list_ticks: ListTicks,
+    /// The moment now, and the zone that times are read in.
+    pub moment: Arc<dyn Fn() -> Moment + Send + Sync>,
     /// For `stats.json`.
     pub extras: Option<Extras>,
     /// Shows the history of this one file.
@@ -76,8 +92,17 @@ impl std::fmt::Debug for Options {
 impl Default for Options {
     fn default() -> Self {
         let fsname = "tickfs".to_owned();
-        Self { allow_other: false, fsname, list_ticks: ListTicks::Newest(32), extras: None, single: None }
+        let list_ticks = ListTicks::Newest(32);
+        let moment = Arc::new(the_moment);
+        Self { allow_other: false, fsname, list_ticks, moment, extras: None, single: None }
     }
+}
+
+/// The system's clock and zone.
+fn the_moment() -> Moment {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    Moment { now, zone: jiff::tz::TimeZone::system() }
 }
 
 /// A name that was found, or an inode that was asked for.
@@ -119,6 +144,9 @@ pub(crate) enum Found {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum NamedDir {
     Deleted(RelPath),
+    Diff { from: Point, to: Point, path: RelPath },
+    State(String),
+    Codevovle(codevovle::Dir),
 }
 
 /// Some bytes of a file or of a symlink's target.
@@ -160,6 +188,11 @@ pub struct View {
     loading: Mutex<()>,
     contents: contents::Contents,
     texts: texts::Texts,
+    log: log::Log,
+    events: events::Events,
+    failures: events::Failures,
+    /// Every path that ever was a file, up to some tick.
+    ever: Mutex<(Option<Tick>, BTreeSet<RelPath>)>,
     trees: tree::Trees,
 }
 
@@ -174,6 +207,10 @@ impl View {
         Ok(Self {
             contents: contents::Contents::new(store.content().clone()),
             texts: texts::Texts::default(),
+            log: log::Log::default(),
+            events: events::Events::default(),
+            failures: events::Failures::default(),
+            ever: Mutex::default(),
             trees: tree::Trees::default(),
             store,
             options,
@@ -208,6 +245,30 @@ impl View {
         Ok(fresh)
     }
 
+    /// Every path that ever was a file or a symlink.
+    fn ever_files(&self, now: &Now) -> Result<BTreeSet<RelPath>> {
+        let mut ever = self.ever.lock();
+        let (seen, files) = &mut *ever;
+        let last = now.history().last_tick();
+        if now.history().cursor().is_some() && seen.is_none_or(|seen| seen < last) {
+            render::add_ever_files(now.history(), *seen, files)?;
+            *seen = Some(last);
+        }
+        Ok(files.clone())
+    }
+
+    /// The moment that names of times are counted from.
+    fn moment(&self) -> Moment {
+        (self.options.moment)()
+    }
+
+    /// Keeps what went wrong, for `errors.json`.
+    pub fn failed(&self, error: &Error) {
+        if matches!(error, Error::Store(error) if !matches!(error, StoreError::NotFound { .. })) {
+            self.failures.add(self.moment().now, error.to_string());
+        }
+    }
+
     /// Finds a name in a directory; the kernel is given a reference to it, until [`Self::forget`].
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
         if name.len() > 255 {
@@ -230,13 +291,28 @@ impl View {
                 Fixed::Root => root::find(self, now, name),
                 Fixed::Branches => branches::find_branch(now, name),
                 Fixed::Ticks => ticks::find(now, name),
-                _ => Ok(None),
+                Fixed::Deleted => deleted::find(self, now, &RelPath::root(), name),
+                Fixed::Snapshots => snapshots::find(now, name),
+                Fixed::Diff => diff::find(self, now, name),
+                Fixed::Events => events::find(self, now, name),
+                Fixed::Journal => journal::find(self, false, name),
+                Fixed::Archive => journal::find(self, true, name),
+                Fixed::States => states::find_document(now, name),
+                Fixed::Codevovle => codevovle::find(self, now, &codevovle::Dir::Place(RelPath::root()), name),
+                Fixed::EventsJsonl => Err(Error::NotADirectory(parent)),
+                // Their rooms are still to come.
+                Fixed::Watch | Fixed::Handoff => Ok(None),
             },
             Place::Object(Object::TreeDir { tick, node }) => tree::find(self, now, tick, node, name),
             Place::Object(Object::Past { at, node }) => files::find(self, now, at, node, name),
             Place::Object(Object::Branch(no)) => branches::find(self, now, no, name),
             Place::Object(Object::Tick(tick)) => ticks::find_part(self, now, tick, name),
-            Place::Named(NamedDir::Deleted(_)) => Ok(None),
+            Place::Named(dir) => match dir {
+                NamedDir::Deleted(path) => deleted::find(self, now, &path, name),
+                NamedDir::Diff { from, to, path } => diff::find_below(now, (from, to), &path, name),
+                NamedDir::State(document) => states::find(now, &document, name),
+                NamedDir::Codevovle(dir) => codevovle::find(self, now, &dir, name),
+            },
             Place::Object(
                 Object::Version { .. } | Object::Saved { .. } | Object::Log(_) | Object::Segment { .. },
             )
@@ -252,13 +328,28 @@ impl View {
                 Fixed::Branches => branches::list_branches(now, after, out),
                 Fixed::Ticks => ticks::list(self, now, after, out),
                 Fixed::EventsJsonl => Err(Error::NotADirectory(dir)),
-                _ => Ok(()),
+                Fixed::Deleted => deleted::list(self, now, &RelPath::root(), after, out),
+                Fixed::Snapshots => snapshots::list(now, after, out),
+                Fixed::Diff => out.fixed(after, vec![(b"README", readme::Of::Diff.found())]).map(drop),
+                Fixed::Events => events::list(after, out),
+                Fixed::Journal => journal::list(self, false, after, out),
+                Fixed::Archive => journal::list(self, true, after, out),
+                Fixed::States => states::list_documents(now, after, out),
+                Fixed::Codevovle => {
+                    codevovle::list(self, now, &codevovle::Dir::Place(RelPath::root()), after, out)
+                }
+                Fixed::Watch | Fixed::Handoff => Ok(()),
             },
             Place::Object(Object::TreeDir { tick, node }) => tree::list(self, now, tick, node, after, out),
             Place::Object(Object::Past { at, node }) => files::list(self, now, at, node, after, out),
             Place::Object(Object::Branch(no)) => branches::list(self, now, no, after, out),
             Place::Object(Object::Tick(tick)) => ticks::list_parts(self, now, tick, after, out),
-            Place::Named(NamedDir::Deleted(_)) => Ok(()),
+            Place::Named(named) => match named {
+                NamedDir::Deleted(path) => deleted::list(self, now, &path, after, out),
+                NamedDir::Diff { .. } => Ok(()),
+                NamedDir::State(document) => states::list(self, now, &document, after, out),
+                NamedDir::Codevovle(dir) => codevovle::list(self, now, &dir, after, out),
+            },
             Place::Object(
                 Object::Version { .. } | Object::Saved { .. } | Object::Log(_) | Object::Segment { .. },
             )
@@ -303,12 +394,16 @@ impl View {
                 }
             }
             Place::Object(Object::Log(no)) => {
-                Ok(Bytes::cut(branches::log(self, &*self.now()?, no)?, offset, len))
+                let text = self.log.read(&*self.now()?, no, offset, len)?;
+                Ok(Bytes::cut(text.into(), 0, len))
             }
-            Place::Text(text) => {
-                let bytes = self.texts.bytes(self, &*self.now()?, ino, &text)?;
-                Ok(Bytes::cut(bytes, offset, len))
+            Place::Object(Object::Fixed(Fixed::EventsJsonl)) => {
+                self.events.read_lines(&self.store, &*self.now()?, offset, len)
             }
+            Place::Object(Object::Segment { first, sealed }) => {
+                Ok(Bytes::cut(journal::read(self, first, sealed, offset, len)?.into(), 0, len))
+            }
+            Place::Text(text) => self.texts.read(self, &*self.now()?, ino, &text, offset, len),
             Place::Link { .. } => Err(Error::NotASymlink(ino)),
             Place::Object(_) | Place::Named(_) => Err(Error::IsADirectory(ino)),
         }
@@ -345,6 +440,15 @@ impl View {
             Some(Object::TreeDir { .. }) => false,
             Some(Object::Branch(_)) => !name.starts_with(b"@"),
             Some(Object::Fixed(Fixed::Root | Fixed::Branches | Fixed::Ticks)) => name.ends_with(b".json"),
+            _ => true,
+        }
+    }
+
+    /// Whether a growing file's size is known but for what came since somebody last looked.
+    fn is_quick_to_measure(&self, object: Object) -> bool {
+        match object {
+            Object::Log(_) => self.log.is_begun(),
+            Object::Fixed(Fixed::EventsJsonl) => self.events.is_begun(),
             _ => true,
         }
     }
@@ -459,11 +563,13 @@ impl View {
                 Ok(Attr { mtime: now.time_of(at)?, ..Attr::of_version(ino, &version) })
             }
             Object::Tick(tick) => Ok(self.owner.directory(ino, now.time_of(tick)?)),
-            Object::Log(no) => {
-                let len = branches::log(self, now, no)?.len() as u64;
-                Ok(self.owner.file(ino, len, now.mtime()))
+            Object::Log(no) => Ok(self.owner.file(ino, self.log.len(now, no)?, now.mtime())),
+            Object::Fixed(Fixed::EventsJsonl) => {
+                Ok(self.owner.file(ino, self.events.len(&self.store, now)?, now.mtime()))
             }
-            Object::Fixed(_) | Object::Past { .. } | Object::Branch(_) | Object::Segment { .. } => {
+            Object::Segment { first, sealed } => journal::attr(self, now, first, sealed),
+            Object::Fixed(Fixed::Journal | Fixed::Archive) => journal::directory(self, now, ino),
+            Object::Fixed(_) | Object::Past { .. } | Object::Branch(_) => {
                 Ok(self.owner.directory(ino, now.mtime()))
             }
         }

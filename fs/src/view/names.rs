@@ -1,9 +1,10 @@
 //! Names that stand for a point in history: what follows an `@`.
 
-use tickfs_store::history::Point;
+use tickfs_store::Error as StoreError;
+use tickfs_store::history::{Point, When};
 use tickfs_store::ids::{BranchNo, Tick};
 
-use super::Now;
+use super::{Now, View, diff};
 use crate::error::Result;
 
 /// What a name behind `@` says.
@@ -16,16 +17,21 @@ pub(super) enum Said {
 }
 
 /// Reads what follows the `@` on a branch. `None`: it is no point, or lies before the base, or is on another branch.
-pub(super) fn read(now: &Now, branch: BranchNo, said: &[u8]) -> Result<Option<Said>> {
+pub(super) fn read(view: &View, now: &Now, branch: BranchNo, said: &[u8]) -> Result<Option<Said>> {
     let Ok(said) = std::str::from_utf8(said) else { return Ok(None) };
     if let Some(tick) = tick(said) {
         let on = now.history().branches().is_on(branch, tick);
         return Ok(on.then_some(Said::Tick(tick)));
     }
-    if said == "HEAD" {
-        return Ok(Some(Said::Point(now.history().head(branch))));
+    let point = When::parse(said).and_then(|when| match when {
+        // Digits in another spelling.
+        When::Tick(_) => Err(StoreError::not_found("a tick has one spelling")),
+        when => now.history().point_on(branch, &when, &view.moment()),
+    });
+    match point {
+        Ok(point) => Ok(Some(Said::Point(point))),
+        Err(error) => diff::absent(error),
     }
-    Ok(None)
 }
 
 /// A tick as it is listed: digits without a leading zero, below what reads as a time.

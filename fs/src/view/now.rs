@@ -1,12 +1,15 @@
 //! The store at one moment: what changes from commit to commit, read once for all who ask meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tickfs_store::history::{Branch, View as History};
 use tickfs_store::ids::{BranchNo, Tick, UnixMillis, UnixNanos};
+use tickfs_store::path::RelPath;
 use tickfs_store::{Error as StoreError, Store};
 
+use super::codevovle::Places;
 use super::texts::{Recipe, Rendered};
 use crate::error::Result;
 
@@ -18,6 +21,9 @@ pub(crate) struct Now {
     mtime: UnixNanos,
     /// Texts that were rendered of this moment.
     pub(super) rendered: Mutex<HashMap<Recipe, Rendered>>,
+    /// What rooms found out of this moment, once somebody had asked.
+    pub(super) deleted: Mutex<Option<Arc<BTreeSet<RelPath>>>>,
+    pub(super) codevovle: Mutex<Option<Arc<Places>>>,
 }
 
 impl Now {
@@ -30,7 +36,14 @@ impl Now {
         // Below the milliseconds stands what tells two moments apart that a clock cannot.
         let below = i64::try_from(history.applied_seq().0 % 1_000_000).unwrap_or_default();
         let mtime = UnixNanos(nanos(last).0 + below);
-        Ok(Self { changes, history, mtime, rendered: Mutex::default() })
+        Ok(Self {
+            changes,
+            history,
+            mtime,
+            rendered: Mutex::default(),
+            deleted: Mutex::default(),
+            codevovle: Mutex::default(),
+        })
     }
 
     pub(super) fn changes(&self) -> u64 {
@@ -71,8 +84,7 @@ impl Now {
 }
 
 fn base_time(history: &History) -> UnixMillis {
-    let made = history.branches().get(BranchNo::MAIN).map(|main| UnixMillis::from_iso(&main.created_at));
-    made.flatten().unwrap_or_default()
+    history.base_at().unwrap_or_default()
 }
 
 fn nanos(millis: UnixMillis) -> UnixNanos {

@@ -9,6 +9,8 @@ pub(crate) enum Of {
     Branches,
     Branch,
     Ticks,
+    Snapshots,
+    Diff,
 }
 
 impl Of {
@@ -22,6 +24,8 @@ impl Of {
             Self::Branches => include_str!("readme/branches.txt"),
             Self::Branch => include_str!("readme/branch.txt"),
             Self::Ticks => include_str!("readme/ticks.txt"),
+            Self::Snapshots => include_str!("readme/snapshots.txt"),
+            Self::Diff => include_str!("readme/diff.txt"),
         }
     }
 }

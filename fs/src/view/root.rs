@@ -8,11 +8,18 @@ use crate::error::Result;
 use crate::inode::{Fixed, Object};
 
 /// The rooms by their names, in the order in which they are listed.
-const ROOMS: [(&[u8], Object); 4] = [
+const ROOMS: [(&[u8], Object); 11] = [
     (b"branches", Object::Fixed(Fixed::Branches)),
     (b"ticks", Object::Fixed(Fixed::Ticks)),
     (b"files", FILES),
     (b"deleted", Object::Fixed(Fixed::Deleted)),
+    (b"snapshots", Object::Fixed(Fixed::Snapshots)),
+    (b"diff", Object::Fixed(Fixed::Diff)),
+    (b"events", Object::Fixed(Fixed::Events)),
+    (b"watch", Object::Fixed(Fixed::Watch)),
+    (b"handoff", Object::Fixed(Fixed::Handoff)),
+    (b"state", Object::Fixed(Fixed::States)),
+    (b"codevovle", Object::Fixed(Fixed::Codevovle)),
 ];
 
 /// `files/` is the root directory's own path.
@@ -24,6 +31,7 @@ pub(super) fn find(_view: &View, now: &Now, name: &[u8]) -> Result<Option<Found>
     }
     match name {
         b"README" => Ok(Some(readme::Of::Mount.found())),
+        b"stats.json" => Ok(Some(STATS)),
         b"now" => link_to_now(now),
         b"now.json" => Ok(now.history().cursor().map(|_| NOW_JSON)),
         _ => Ok(None),
@@ -32,9 +40,12 @@ pub(super) fn find(_view: &View, now: &Now, name: &[u8]) -> Result<Option<Found>
 
 const NOW_JSON: Found = Found::Text { recipe: Recipe::NowJson, lasts: false };
 
+const STATS: Found = Found::Text { recipe: Recipe::StatsJson, lasts: false };
+
 pub(super) fn list(_view: &View, now: &Now, after: u64, out: &mut Listing<'_>) -> Result<()> {
     let mut names: Vec<(&[u8], Found)> = vec![(b"README", readme::Of::Mount.found())];
     names.extend(ROOMS.map(|(name, object)| (name, Found::Object { object, name_lasts: true })));
+    names.push((b"stats.json", STATS));
     if let Some(link) = link_to_now(now)? {
         names.extend([(&b"now.json"[..], NOW_JSON), (&b"now"[..], link)]);
     }

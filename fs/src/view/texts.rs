@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
-use tickfs_store::ids::{BranchNo, Tick, UnixNanos};
+use tickfs_store::history::Point;
+use tickfs_store::ids::{BranchNo, Seq, Tick, UnixNanos};
+use tickfs_store::path::RelPath;
 use tickfs_store::render;
 
-use super::{Now, View, readme, ticks};
+use super::{Bytes, Now, View, codevovle, diff, events, files, journal, readme, states, stats, ticks};
 use crate::cache::ByteCache;
 use crate::error::{Error, Result};
 use crate::inode::Ino;
@@ -25,6 +27,31 @@ pub(crate) enum Recipe {
     BranchJson(BranchNo),
     TickDiff(Tick),
     TickJson(Tick),
+    FileLog(RelPath),
+    Blame {
+        path: RelPath,
+        at: Point,
+    },
+    Patch {
+        from: Point,
+        to: Point,
+        path: RelPath,
+    },
+    StatsJson,
+    HeadJson,
+    /// So many records up to `until`, which take so many bytes as lines.
+    EventsJson {
+        until: Seq,
+        records: u64,
+        bytes: u64,
+    },
+    ErrorsJson,
+    Document {
+        name: String,
+        rev: u64,
+    },
+    Deltas(String),
+    Codevovle(codevovle::File),
 }
 
 /// A text that was rendered of one moment.
@@ -51,15 +78,41 @@ impl Texts {
         if let Some(rendered) = now.rendered.lock().get(recipe) {
             return Ok((rendered.ino, rendered.text.clone()));
         }
+        if let Recipe::EventsJson { records, bytes, .. } = *recipe {
+            // What it is made of says all of it.
+            let (len, mtime) = (events::array_len(records, bytes), now.mtime());
+            return Ok((intern::text_ino(recipe, b"", mtime), Text { recipe: recipe.clone(), len, mtime }));
+        }
         let (bytes, mtime) = recipe.render(view, now)?;
         let ino = intern::text_ino(recipe, &bytes, mtime);
         let text = Text { recipe: recipe.clone(), len: bytes.len() as u64, mtime };
         self.kept.put(ino, &bytes.into());
-        now.rendered.lock().insert(recipe.clone(), Rendered { ino, text: text.clone() });
+        if *recipe != Recipe::StatsJson {
+            now.rendered.lock().insert(recipe.clone(), Rendered { ino, text: text.clone() });
+        }
         Ok((ino, text))
     }
 
-    pub(super) fn bytes(&self, view: &View, now: &Now, ino: Ino, text: &Text) -> Result<Arc<[u8]>> {
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept.bytes()
+    }
+
+    pub(super) fn read(
+        &self,
+        view: &View,
+        now: &Now,
+        ino: Ino,
+        text: &Text,
+        offset: u64,
+        len: usize,
+    ) -> Result<Bytes> {
+        if let Recipe::EventsJson { until, records, bytes } = text.recipe {
+            return view.events.read_array(&view.store, (until, records, bytes), offset, len);
+        }
+        Ok(Bytes::cut(self.bytes(view, now, ino, text)?, offset, len))
+    }
+
+    fn bytes(&self, view: &View, now: &Now, ino: Ino, text: &Text) -> Result<Arc<[u8]>> {
         if let Some(bytes) = self.kept.get(ino) {
             return Ok(bytes);
         }
@@ -88,8 +141,23 @@ impl Recipe {
                 let head = history.branches().head(*no);
                 (render::branch_json(history, *no)?, now.time_of(head)?)
             }
-            Self::TickDiff(tick) => (ticks::diff(view, now, *tick)?, now.time_of(*tick)?),
+            Self::TickDiff(tick) => (ticks::diff(now, *tick)?, now.time_of(*tick)?),
             Self::TickJson(tick) => (render::tick_json(history, *tick)?, now.time_of(*tick)?),
+            Self::FileLog(path) => (files::log(view, now, path)?, now.mtime()),
+            Self::Blame { path, at } => (files::blame(now, path, *at)?, now.time_of(at.tick)?),
+            Self::Patch { from, to, path } => {
+                (diff::between(now, *from, *to, path)?, now.time_of(from.tick.max(to.tick))?)
+            }
+            Self::StatsJson => (stats::render(view, now)?, now.mtime()),
+            Self::HeadJson => (journal::head_json(now), now.mtime()),
+            Self::EventsJson { .. } => (Vec::new(), now.mtime()),
+            Self::ErrorsJson => (events::errors(view, now)?, now.mtime()),
+            Self::Document { name, rev } => (states::render(now, name, *rev)?, now.time_of(Tick::BASE)?),
+            Self::Deltas(name) => (states::render_deltas(now, name)?, now.mtime()),
+            Self::Codevovle(file) => {
+                let time = file.tick().map_or_else(|| Ok(now.mtime()), |tick| now.time_of(tick))?;
+                (file.render(view, now)?, time)
+            }
         })
     }
 }

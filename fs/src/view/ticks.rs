@@ -1,6 +1,5 @@
 //! `ticks/<n>/`: what one tick changed.
 
-use tickfs_store::diff::{Diff, Labels};
 use tickfs_store::history::{Point, Tree};
 use tickfs_store::ids::Tick;
 use tickfs_store::journal::entry::NodeType;
@@ -8,7 +7,7 @@ use tickfs_store::path::RelPath;
 use tickfs_store::{TickRow, Version};
 
 use super::{
-    Found, ListTicks, Listing, Now, Recipe, View, branches, first_cookie, names, readme, tree, unknown,
+    Found, ListTicks, Listing, Now, Recipe, View, branches, diff, first_cookie, names, readme, tree, unknown,
 };
 use crate::error::Result;
 use crate::inode::Object;
@@ -100,17 +99,19 @@ pub(super) fn list_parts(
     out.fixed(after, Change::of(now, tick)?.parts(now)?).map(drop)
 }
 
-/// What the tick changed, as `patch` takes it.
-pub(super) fn diff(_view: &View, now: &Now, tick: Tick) -> Result<Vec<u8>> {
+/// What the tick changed, as `patch -p1` takes it.
+pub(super) fn diff(now: &Now, tick: Tick) -> Result<Vec<u8>> {
     let change = Change::of(now, tick)?;
-    let name = |letter: &[u8], side: &Option<(RelPath, Version)>| match side {
-        Some((path, _)) => [letter, path.as_bytes()].concat(),
-        None => b"/dev/null".to_vec(),
+    let side = |side: &'_ Option<(RelPath, Version)>| -> Option<(RelPath, Version)> {
+        side.clone().filter(|(_, version)| version.kind != NodeType::Dir)
     };
-    let (old, new) = (name(b"a/", &change.before), name(b"b/", &change.after));
-    let labels = Labels { old: &old, new: &new };
-    let version = |side: &Option<(RelPath, Version)>| side.as_ref().map(|(_, version)| version.clone());
-    let (before, after) = (version(&change.before), version(&change.after));
-    let diff: Diff = now.history().diff(&labels, before.as_ref(), after.as_ref())?;
-    Ok(diff.into_bytes())
+    let (before, after) = (side(&change.before), side(&change.after));
+    let pair = |(path, version): &'_ (RelPath, Version)| (path.clone(), version.clone());
+    let (old, new) = (before.as_ref().map(pair), after.as_ref().map(pair));
+    let text = diff::of_path(
+        now,
+        old.as_ref().map(|(path, version)| (path, version)),
+        new.as_ref().map(|(path, version)| (path, version)),
+    )?;
+    Ok(diff::bounded(text, &format!("tickfs show {tick}")))
 }

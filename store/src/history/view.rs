@@ -9,6 +9,7 @@ use super::{Branches, Cursor, Point, Tree};
 use crate::error::{Error, Result};
 use crate::ids::{BranchNo, NodeId, Seq, Tick, UnixMillis};
 use crate::index::{self, EntityRow, Lineage, Query, TickRow, Version};
+use crate::journal::JournalEnd;
 use crate::journal::entry::{Action, ItemType};
 use crate::store::Store;
 
@@ -23,7 +24,7 @@ pub struct View {
 pub(crate) struct Known {
     pub(crate) branches: Branches,
     pub(crate) cursor: Option<Arc<Cursor>>,
-    pub(crate) applied: Seq,
+    pub(crate) end: JournalEnd,
     pub(crate) last_tick: Tick,
 }
 
@@ -32,7 +33,7 @@ impl Known {
         Ok(Self {
             branches: crate::store::load_branches(q)?,
             cursor: crate::store::load_cursor(q)?.map(Arc::new),
-            applied: index::watermark(q.0)?.seq,
+            end: index::watermark(q.0)?,
             last_tick: q.last_tick()?.map_or(Tick::BASE, |t| t.n),
         })
     }
@@ -67,7 +68,13 @@ impl View {
     /// The last record of the journal that this view knows.
     #[must_use]
     pub fn applied_seq(&self) -> Seq {
-        self.known.applied
+        self.known.end.seq
+    }
+
+    /// Where that record ends.
+    #[must_use]
+    pub fn journal_end(&self) -> JournalEnd {
+        self.known.end
     }
 
     /// The last tick of the store, on whatever branch.

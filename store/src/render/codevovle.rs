@@ -61,6 +61,12 @@ pub struct Layer<'v> {
 /// Every path that ever was a file or a symlink, on whatever branch. Costs the number of ticks.
 pub fn ever_files(view: &View) -> Result<BTreeSet<RelPath>> {
     let mut files = BTreeSet::new();
+    add_ever_files(view, None, &mut files)?;
+    Ok(files)
+}
+
+/// Adds what came with the ticks after one that was seen already; with `None` all of history.
+pub fn add_ever_files(view: &View, seen: Option<Tick>, files: &mut BTreeSet<RelPath>) -> Result<()> {
     let mut add = |tree: &crate::history::Tree, from: &RelPath| {
         tree.walk(from, &mut |path, entry| {
             if entry.version.kind != NodeType::Dir {
@@ -69,11 +75,13 @@ pub fn ever_files(view: &View) -> Result<BTreeSet<RelPath>> {
             Ok(())
         })
     };
-    add(&view.tree(Point { branch: BranchNo::MAIN, tick: Tick::BASE })?, &RelPath::root())?;
-    let mut next = Tick(1);
+    if seen.is_none() {
+        add(&view.tree(Point { branch: BranchNo::MAIN, tick: Tick::BASE })?, &RelPath::root())?;
+    }
+    let mut next = seen.unwrap_or(Tick::BASE).next();
     loop {
         let portion = view.ticks(next, view.last_tick(), 4096)?;
-        let Some(last) = portion.last() else { return Ok(files) };
+        let Some(last) = portion.last() else { return Ok(()) };
         next = last.n.next();
         for tick in portion {
             let Some(branch) = view.branches().of_tick(tick.n) else { continue };
@@ -108,9 +116,14 @@ pub(crate) fn layout_directory(files: &BTreeSet<RelPath>, path: &RelPath) -> Rel
 impl<'v> CodeVovle<'v> {
     /// All files of the store; a store with a single one has the layout of that file.
     pub fn of_store(view: &'v View) -> Result<Self> {
-        let files = ever_files(view)?;
+        Ok(Self::of_files(view, ever_files(view)?))
+    }
+
+    /// The same, where all files are known.
+    #[must_use]
+    pub fn of_files(view: &'v View, files: BTreeSet<RelPath>) -> Self {
         let flat = files.len() <= 1;
-        Ok(Self { view, files, flat })
+        Self { view, files, flat }
     }
 
     /// One file of the store, as if it were alone.

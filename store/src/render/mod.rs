@@ -13,7 +13,9 @@ mod spelling;
 use serde::Serialize;
 
 pub(crate) use codevovle::layout_directory;
-pub use codevovle::{CodeVovle, Layer, RECORDING, RecordingConfig, THREADS, ThreadConfig, ever_files};
+pub use codevovle::{
+    CodeVovle, Layer, RECORDING, RecordingConfig, THREADS, ThreadConfig, add_ever_files, ever_files,
+};
 pub use entity::{branch_json, now_json, tick_json};
 pub use spelling::{parse_file_path, spell_file_path};
 

@@ -330,8 +330,8 @@ impl Inner {
     fn publish(&self, store: &Store) {
         let Heads { last_tick, branches, cursor, .. } = &self.heads;
         let (branches, cursor, last_tick) = (branches.clone(), cursor.clone(), *last_tick);
-        let applied = self.journal.end().seq;
-        store.set_latest(Some(Known { branches, cursor, applied, last_tick }));
+        let end = self.journal.end();
+        store.set_latest(Some(Known { branches, cursor, end, last_tick }));
     }
 
     /// Replays what the index missed because it could not be written.
