@@ -60,6 +60,12 @@ impl Layout {
         self.dir.join("index.db")
     }
 
+    /// How the recorded paths looked on disk when they were last compared: a cache.
+    #[must_use]
+    pub fn stamps(&self) -> PathBuf {
+        self.dir.join("stamps")
+    }
+
     #[must_use]
     pub fn runs(&self) -> PathBuf {
         self.dir.join("runs")

@@ -1,6 +1,6 @@
 //! Paths without ticks: the base of the root, and trees that are imported from elsewhere.
 
-use super::{Content, Meta, Mutation, file_state};
+use super::{Content, Meta, Mutation, derived_uuid, file_state};
 use crate::error::{Error, Result};
 use crate::history::{Branch, Cursor};
 use crate::ids::{BranchNo, NodeId, Tick};
@@ -59,6 +59,18 @@ impl Mutation<'_> {
         self.heads.last_at = self.heads.last_at.max(self.now);
         self.put_branch(Action::Create, main)?;
         self.put_cursor(Cursor::attached_to(BranchNo::MAIN, "base"))
+    }
+
+    /// The same with an id that is made of its place in the journal, so that nobody has to draw one.
+    pub fn complete_base(&mut self) -> Result<()> {
+        let id = derived_uuid("main", self.next_seq.0 + self.drafts.len() as u64, self.now);
+        self.finish_base(&id)
+    }
+
+    /// Whether something of an interrupted base is there already.
+    pub fn base_has_begun(&self) -> Result<bool> {
+        let lineage = Lineage(vec![(BranchNo::MAIN, Tick::BASE)]);
+        Ok(self.query().version(&lineage, NodeId::ROOT)?.is_some())
     }
 
     /// Begins a tree that is no part of the root's history. [`Self::import_entry`] fills it.

@@ -164,6 +164,17 @@ impl Mutation<'_> {
         self.heads.cursor.as_deref()
     }
 
+    /// What a path is by the cursor; `None` where nothing is recorded.
+    pub fn stands(&self, path: &RelPath) -> Result<Option<NodeType>> {
+        Ok(self.find_at_cursor(path)?.map(|found| found.version.kind))
+    }
+
+    /// What the record says that was written last.
+    #[must_use]
+    pub fn last_action(&self) -> Option<Action> {
+        self.drafts.last().map(|draft| draft.action)
+    }
+
     fn require_cursor(&self) -> Result<&Cursor> {
         self.cursor().ok_or_else(|| Error::refused("nothing is recorded here yet: the base is not complete"))
     }

@@ -1,0 +1,7 @@
+//! The recorder over real directories: what happens to a root becomes the ticks that a person would expect.
+#![forbid(unsafe_code)]
+
+mod stage;
+
+mod now;
+mod saving;

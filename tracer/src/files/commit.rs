@@ -1,0 +1,479 @@
+//! From paths that may have changed to ticks: looks at each, and commits what differs as one group.
+//!
+//! Invariants:
+//!   * The order of a group is that of the paths, renames first, removals before what is saved: never that of threads.
+//!   * The stamps say what the store says: they change only when the store has changed.
+//!   * Nothing is taken for removed while the root is not in its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+
+use tickfs_store::ids::UnixMillis;
+use tickfs_store::journal::entry::{NodeType, Who};
+use tickfs_store::path::RelPath;
+use tickfs_store::{Content, Mutation, Saved, StoreWriter};
+
+use super::ahead;
+use super::error::{Error, Result};
+use super::place::{Place, kind_of};
+use super::read::{self, Body, Loaded, Manner, Reading};
+use super::report::{Flushed, Ticked};
+use super::rules::Rules;
+use super::stamps::{Stamp, Stamps};
+
+/// So many changes at most are one group, so that its records fit in memory.
+const GROUP_MAX: usize = 8192;
+
+/// A path that may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) path: RelPath,
+    /// The path from which it may have been moved here.
+    pub(crate) from: Option<RelPath>,
+    /// Read it although it looks as it did.
+    pub(crate) force: bool,
+    /// It has been written for so long that it is taken as it is.
+    pub(crate) sampled: bool,
+    pub(crate) who: Option<Who>,
+}
+
+impl Candidate {
+    pub(crate) fn new(path: RelPath) -> Self {
+        Self { path, from: None, force: false, sampled: false, who: None }
+    }
+}
+
+/// What committing candidates came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) flushed: Flushed,
+    /// Written to while they were read: to be looked at again.
+    pub(crate) unstable: Vec<RelPath>,
+    /// Directories to be compared whole: they were taken for renamed ones, and are not.
+    pub(crate) rescan: Vec<RelPath>,
+}
+
+/// One root and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) place: Place,
+    pub(crate) rules: Rules,
+    pub(crate) stamps: Stamps,
+    pub(crate) max_size: u64,
+    pub(crate) threads: NonZeroUsize,
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    path: RelPath,
+    what: What,
+    sampled: bool,
+    who: Option<Who>,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Rename { from: RelPath },
+    Remove,
+    Save,
+}
+
+/// What a group did, so that the stamps can follow.
+struct Done {
+    stamps: Vec<(RelPath, Option<Stamp>)>,
+    outcome: Outcome,
+    /// Directories that the history may not have although the stamps say so.
+    doubted: Vec<RelPath>,
+    /// Renames `(from, to)` that the history could not take.
+    not_renamed: Vec<(RelPath, RelPath)>,
+}
+
+impl Ledger {
+    /// Commits what differs of the candidates.
+    pub(crate) fn commit(
+        &mut self,
+        writer: &StoreWriter,
+        now: UnixMillis,
+        candidates: Vec<Candidate>,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let renames = self.renames(&candidates)?;
+        let applied: Vec<(RelPath, RelPath)> =
+            renames.iter().map(|(to, from)| (from.clone(), to.path.clone())).collect();
+        for (from, to) in &applied {
+            self.stamps.rename(from, to);
+        }
+        let steps = self.plan(candidates, renames, &mut outcome);
+        if steps.iter().any(|step| matches!(step.what, What::Remove)) && !self.place.is_in_place() {
+            self.undo(&applied);
+            let why = "another directory has its name, or none".to_owned();
+            return Err(Error::RootGone { root: self.place.path().to_path_buf(), why });
+        }
+        for (n, group) in steps.chunks(GROUP_MAX).enumerate() {
+            match self.group(writer, now, group.to_vec()) {
+                Ok(done) => {
+                    outcome.flushed.append(done.flushed);
+                    outcome.unstable.extend(done.unstable);
+                    outcome.rescan.extend(done.rescan);
+                }
+                Err(error) => {
+                    if n == 0 {
+                        self.undo(&applied);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn undo(&mut self, applied: &[(RelPath, RelPath)]) {
+        for (from, to) in applied.iter().rev() {
+            self.stamps.rename(to, from);
+        }
+    }
+
+    /// The candidates that are what was recorded under another name, which is free now.
+    fn renames(&self, candidates: &[Candidate]) -> Result<Vec<(Candidate, RelPath)>> {
+        let mut renames = Vec::new();
+        let mut taken = BTreeSet::new();
+        for candidate in candidates {
+            let Some(from) = &candidate.from else { continue };
+            let Some(was) = self.stamps.get(from) else { continue };
+            let (to, nested) =
+                (&candidate.path, |a: &RelPath, b: &RelPath| a.starts_with(b) || b.starts_with(a));
+            if self.stamps.has(to) || nested(from, to) || self.rules.names_files() {
+                continue;
+            }
+            let look = |path| self.place.stat(path).map_err(Error::io("look at", path.as_path()));
+            let (Some(is), None) = (look(to)?, look(from)?) else { continue };
+            let excluded = self.excludes(to, &is);
+            if Stamp::of(&is).ino == was.ino && Stamp::of(&is).is_dir() == was.is_dir() && !excluded {
+                // A rename inside another one, or out of it, is told by the paths alone.
+                if !taken.iter().any(|other: &RelPath| nested(other, from) || nested(other, to)) {
+                    taken.extend([from.clone(), to.clone()]);
+                    renames.push((candidate.clone(), from.clone()));
+                }
+            }
+        }
+        Ok(renames)
+    }
+
+    /// Whether the rules keep out a path that is not recorded, or a directory above it.
+    fn excludes(&self, path: &RelPath, stat: &rustix::fs::Stat) -> bool {
+        if self.stamps.has(path) {
+            return false;
+        }
+        let mut above = path.parent();
+        while let Some(dir) = above {
+            if !self.stamps.has(&dir) && self.rules.excludes_name(&dir, true).is_some() {
+                return true;
+            }
+            above = dir.parent();
+        }
+        self.rules.excludes(path, stat).is_some()
+    }
+
+    fn plan(
+        &mut self,
+        candidates: Vec<Candidate>,
+        renames: Vec<(Candidate, RelPath)>,
+        outcome: &mut Outcome,
+    ) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::with_capacity(candidates.len());
+        for (to, from) in renames {
+            let what = What::Rename { from };
+            steps.push(Step { path: to.path, what, sampled: false, who: to.who });
+        }
+        let (mut removals, mut saves) = (BTreeMap::new(), BTreeMap::new());
+        for candidate in candidates {
+            let Candidate { path, force, sampled, who, .. } = candidate;
+            let stat = match self.place.stat(&path) {
+                Ok(stat) => stat,
+                Err(error) => {
+                    outcome.flushed.unread.push((path, error.to_string()));
+                    continue;
+                }
+            };
+            let Some(stat) = stat.filter(|stat| kind_of(stat).is_some()) else {
+                if self.stamps.has(&path) && !path.is_root() {
+                    let below = self.stamps.below(&path).map(|(path, _)| path.clone());
+                    for gone in below.chain([path.clone()]) {
+                        removals.insert(gone, who.clone());
+                    }
+                }
+                continue;
+            };
+            let is_dir = kind_of(&stat) == Some(NodeType::Dir);
+            if is_dir && self.rules.names_files() || self.excludes(&path, &stat) {
+                continue;
+            }
+            let stamp = Stamp::of(&stat);
+            if stat.st_nlink > 1 && !is_dir && self.stamps.get(&path) != Some(stamp) {
+                let alias = |(other, known): &(&RelPath, Option<Stamp>)| {
+                    **other != path && known.is_some_and(|known| known.ino == stamp.ino && known != stamp)
+                };
+                for (other, _) in self.stamps.iter().filter(alias) {
+                    saves.entry(other.clone()).or_insert((false, who.clone()));
+                }
+            }
+            if force || self.stamps.get(&path) != Some(stamp) {
+                saves.insert(path, (sampled, who));
+            }
+        }
+        self.add_parents(&steps, &mut saves);
+        let removal = |(path, who)| Step { path, what: What::Remove, sampled: false, who };
+        steps.extend(removals.into_iter().rev().map(removal));
+        let save = |(path, (sampled, who))| Step { path, what: What::Save, sampled, who };
+        // A rename needs its new directory before it.
+        let (mut first, rest): (Vec<Step>, Vec<Step>) = saves.into_iter().map(save).partition(|save| {
+            steps
+                .iter()
+                .take_while(|s| matches!(s.what, What::Rename { .. }))
+                .any(|s| is_above(&save.path, &s.path))
+        });
+        first.extend(steps);
+        first.extend(rest);
+        first
+    }
+
+    /// Nothing is recorded before the directories it lies in.
+    fn add_parents(&self, renames: &[Step], saves: &mut BTreeMap<RelPath, (bool, Option<Who>)>) {
+        let mut missing = BTreeSet::new();
+        for path in saves.keys().chain(renames.iter().map(|step| &step.path)) {
+            let mut above = path.parent();
+            while let Some(dir) = above {
+                if self.stamps.has(&dir) || saves.contains_key(&dir) || !missing.insert(dir.clone()) {
+                    break;
+                }
+                above = dir.parent();
+            }
+        }
+        saves.extend(missing.into_iter().map(|dir| (dir, (false, None))));
+    }
+
+    /// Commits steps together; a long file that changes while it is written down is left out, and they are tried again.
+    fn group(&mut self, writer: &StoreWriter, now: UnixMillis, mut steps: Vec<Step>) -> Result<Outcome> {
+        let mut left_out = Outcome::default();
+        loop {
+            if steps.is_empty() {
+                return Ok(left_out);
+            }
+            let mut culprit = None;
+            match self.try_group(writer, now, &steps, &mut culprit) {
+                Ok(done) => {
+                    self.follow(done.stamps);
+                    done.doubted.iter().for_each(|dir| self.stamps.remove(dir));
+                    let mut outcome = done.outcome;
+                    self.undo(&done.not_renamed);
+                    outcome.rescan.extend(done.not_renamed.into_iter().flat_map(|(from, to)| [from, to]));
+                    outcome.flushed.append(left_out.flushed);
+                    outcome.unstable.append(&mut left_out.unstable);
+                    return Ok(outcome);
+                }
+                Err(error) => match culprit {
+                    Some((path, None)) => {
+                        steps.retain(|step| step.path != path);
+                        left_out.unstable.push(path);
+                    }
+                    Some((path, Some(why))) => {
+                        steps.retain(|step| step.path != path);
+                        left_out.flushed.unread.push((path, why));
+                    }
+                    None => return Err(error.into()),
+                },
+            }
+        }
+    }
+
+    fn follow(&mut self, stamps: Vec<(RelPath, Option<Stamp>)>) {
+        for (path, stamp) in stamps {
+            match stamp {
+                None => self.stamps.remove(&path),
+                Some(stamp) => {
+                    if !stamp.is_dir() {
+                        let gone: Vec<RelPath> =
+                            self.stamps.below(&path).map(|(path, _)| path.clone()).collect();
+                        gone.iter().for_each(|path| self.stamps.remove(path));
+                    }
+                    self.stamps.put(path, Some(stamp));
+                }
+            }
+        }
+    }
+
+    fn try_group(
+        &self,
+        writer: &StoreWriter,
+        now: UnixMillis,
+        steps: &[Step],
+        culprit: &mut Option<(RelPath, Option<String>)>,
+    ) -> tickfs_store::Result<Done> {
+        let saves: Vec<&Step> = steps.iter().filter(|step| !matches!(step.what, What::Remove)).collect();
+        let manner = |step: &Step| Manner { max_size: self.max_size, sampled: step.sampled };
+        let read = |step: &&Step| match &step.what {
+            // Only how it looks now is asked; its content is what it was.
+            What::Rename { .. } => read::read(&self.place, &step.path, Manner { max_size: 0, sampled: true }),
+            _ => read::read(&self.place, &step.path, manner(step)),
+        };
+        let weight = |reading: &Reading| match reading {
+            Reading::Loaded(Loaded { body: Body::Bytes(bytes), .. }) => bytes.capacity() + 256,
+            _ => 256,
+        };
+        ahead::in_order(self.threads, &saves, read, weight, |readings| {
+            writer.mutate_alone(now, |mutation| {
+                let before = mutation.cursor().map(|cursor| cursor.branch);
+                let mut group = Group { stamps: &self.stamps, done: Done::new(), mutation };
+                for step in steps {
+                    group.mutation.set_who(step.who.clone());
+                    match &step.what {
+                        What::Remove => group.remove(&step.path)?,
+                        What::Rename { from } => {
+                            let reading = readings.next().expect("each step but removals is read once");
+                            group.rename(from, &step.path, reading)?;
+                        }
+                        What::Save => {
+                            let reading = readings.next().expect("each step but removals is read once");
+                            group.save(step, reading, culprit)?;
+                        }
+                    }
+                }
+                let Group { mut done, mutation, .. } = group;
+                let after = mutation.cursor().map(|cursor| cursor.branch);
+                if before != after {
+                    let forked = after.and_then(|no| mutation.branches().get(no));
+                    done.outcome.flushed.forks.extend(forked.map(|branch| branch.label.clone()));
+                }
+                Ok(done)
+            })
+        })
+    }
+}
+
+fn is_above(dir: &RelPath, path: &RelPath) -> bool {
+    dir != path && path.starts_with(dir)
+}
+
+impl Done {
+    fn new() -> Self {
+        Self { stamps: Vec::new(), outcome: Outcome::default(), doubted: Vec::new(), not_renamed: Vec::new() }
+    }
+}
+
+/// A group in the making.
+struct Group<'g, 'w, 'm> {
+    stamps: &'g Stamps,
+    done: Done,
+    mutation: &'m mut Mutation<'w>,
+}
+
+impl Group<'_, '_, '_> {
+    fn ticked(&mut self, tick: tickfs_store::ids::Tick, path: &RelPath, from: Option<&RelPath>, size: u64) {
+        let Some(kind) = self.mutation.last_action() else { return };
+        let before = self.stamps.get(from.unwrap_or(path)).filter(|stamp| !stamp.is_dir());
+        self.done.outcome.flushed.ticks.push(Ticked {
+            tick,
+            kind,
+            path: path.clone(),
+            from: from.cloned(),
+            size,
+            size_before: before.map(|stamp| stamp.size),
+        });
+    }
+
+    fn remove(&mut self, path: &RelPath) -> tickfs_store::Result<()> {
+        if let Some(tick) = self.mutation.remove(path)? {
+            self.ticked(tick, path, None, 0);
+        }
+        self.done.stamps.push((path.clone(), None));
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &RelPath, to: &RelPath, reading: Reading) -> tickfs_store::Result<()> {
+        let parent = to.parent().unwrap_or_default();
+        let possible = self.mutation.stands(from)?.is_some()
+            && self.mutation.stands(to)?.is_none()
+            && self.mutation.stands(&parent)? == Some(NodeType::Dir);
+        if !possible {
+            // The history stands elsewhere than the stamps thought; what is there is compared path by path.
+            self.done.not_renamed.push((from.clone(), to.clone()));
+            return Ok(());
+        }
+        let tick = self.mutation.rename(from, to)?;
+        let size = self.stamps.get(to).map_or(0, |stamp| if stamp.is_dir() { 0 } else { stamp.size });
+        self.ticked(tick, to, Some(from), size);
+        if let Reading::Loaded(loaded) = reading {
+            match self.stamps.get(to) {
+                // A directory looks different for each entry that changes, and its entries are looked at themselves.
+                Some(was) if was.is_moved(&loaded.stamp) || was.is_dir() && was.mode == loaded.stamp.mode => {
+                    self.done.stamps.push((to.clone(), Some(loaded.stamp)));
+                }
+                _ => self.done.outcome.unstable.push(to.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    fn save(
+        &mut self,
+        step: &Step,
+        reading: Reading,
+        culprit: &mut Option<(RelPath, Option<String>)>,
+    ) -> tickfs_store::Result<()> {
+        let path = &step.path;
+        let mut loaded = match reading {
+            Reading::Loaded(loaded) => loaded,
+            // It went away after it was seen; that it did is an event of its own.
+            Reading::Gone | Reading::Unstable => {
+                self.done.outcome.unstable.push(path.clone());
+                return Ok(());
+            }
+            Reading::Special => return Ok(()),
+            Reading::Failed(error) => {
+                self.done.outcome.flushed.unread.push((path.clone(), error.to_string()));
+                return Ok(());
+            }
+        };
+        let stamp = loaded.stamp;
+        let meta = loaded.meta.clone();
+        let is_long = matches!(loaded.body, Body::Long { .. });
+        let saved = match &mut loaded.body {
+            Body::Dir => self.mutation.save(path, &meta, Content::None),
+            Body::Bytes(bytes) => self.mutation.save(path, &meta, Content::Bytes(std::mem::take(bytes))),
+            Body::Skipped { size } => self.mutation.save(path, &meta, Content::Skipped { size: *size }),
+            Body::Long { file, size } => {
+                self.mutation.save(path, &meta, Content::Stream { reader: file, size: *size })
+            }
+        };
+        match saved {
+            Ok(_) if !step.sampled && !loaded.is_quiet() => {
+                *culprit = Some((path.clone(), None));
+                Err(tickfs_store::Error::refused("the file changed while it was read"))
+            }
+            Ok(Saved::Unchanged) => {
+                self.done.stamps.push((path.clone(), Some(stamp)));
+                Ok(())
+            }
+            Ok(Saved::Ticked(tick)) => {
+                self.ticked(tick, path, None, if stamp.is_dir() { 0 } else { stamp.size });
+                self.done.stamps.push((path.clone(), Some(stamp)));
+                Ok(())
+            }
+            Err(error @ tickfs_store::Error::Io { .. }) if is_long => {
+                *culprit = Some((path.clone(), Some(error.to_string())));
+                Err(error)
+            }
+            Err(tickfs_store::Error::Refused { .. } | tickfs_store::Error::NotFound { .. }) => {
+                // Its directory is not what the stamps say: they are asked anew, and the path with them.
+                let mut above = path.parent();
+                while let Some(dir) = above {
+                    above = dir.parent();
+                    self.done.doubted.push(dir);
+                }
+                self.done.outcome.unstable.push(path.clone());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

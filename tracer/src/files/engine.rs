@@ -1,0 +1,861 @@
+//! The recorder's thread: takes in events and requests, and commits what is due.
+//!
+//! Invariants:
+//!   * Only this thread touches the ledger, the table of watches and what waits to be recorded.
+//!   * While it is held or paused it takes in events as ever, and commits nothing but what it is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use rustix::fs::Stat;
+use rustix::fs::inotify::ReadFlags;
+use tickfs_store::ids::UnixMillis;
+use tickfs_store::journal::entry::{Action, ItemType, NodeType};
+use tickfs_store::path::RelPath;
+use tickfs_store::{Scope, StoreWriter};
+
+use super::base;
+use super::commit::{Candidate, Ledger, Outcome};
+use super::compare::now_nanos;
+use super::error::{Error, Result};
+use super::place::kind_of;
+use super::recorder::{Options, Request, Shared};
+use super::report::{Announcement, Flushed, Gap, State, Warning};
+use super::rules::Rules;
+use super::settle::{Moment, SAMPLE, Seen, Settle, Taken};
+use super::walk::{Visitor, walk};
+use super::watch::{Added, Raw, Wake, Watch};
+
+/// What reaches the thread.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Events(Vec<Raw>),
+    Request(Request),
+    /// The kernel's queue cannot be read any more.
+    Deaf(String),
+}
+
+/// The whole root is compared this often, for what no event tells.
+const SWEEP: Duration = Duration::from_secs(600);
+/// What lies beyond the limit of watches is compared this often, and so is a root that is waited for.
+const LOOK: Duration = Duration::from_secs(5);
+const RETURN: Duration = Duration::from_secs(1);
+/// The stamps are kept this often, where they changed.
+const KEEP: Duration = Duration::from_secs(120);
+/// Of the warnings so many are kept to be shown.
+const WARNINGS_KEPT: usize = 32;
+
+pub(crate) struct Engine {
+    pub(super) writer: Arc<StoreWriter>,
+    scope: Scope,
+    pub(super) options: Options,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ledger: Ledger,
+    pub(super) settle: Settle,
+    pub(super) watch: Watch,
+    wake: Arc<Wake>,
+    messages: Receiver<Message>,
+    began: Instant,
+    pub(super) paused: bool,
+    held: usize,
+    /// Asked for while held: answered afterwards.
+    deferred: Vec<Request>,
+    gone: bool,
+    /// Events were lost: compare everything.
+    lost: bool,
+    /// Directories whose ignore files changed.
+    reload: BTreeSet<RelPath>,
+    /// Files that are sampled, and when each is due.
+    sampled: BTreeMap<RelPath, (Duration, Moment)>,
+    next_sweep: Moment,
+    next_keep: Moment,
+    unread: BTreeMap<RelPath, String>,
+    limit_told: bool,
+    deaf: bool,
+}
+
+impl Engine {
+    pub(crate) fn open(
+        writer: Arc<StoreWriter>,
+        scope: Scope,
+        options: Options,
+        shared: Arc<Shared>,
+    ) -> Result<(Self, Arc<Wake>)> {
+        let mut ledger = Ledger::open(&writer, &scope)?;
+        if let Some(threads) = options.threads {
+            ledger.threads = threads;
+        }
+        let root = scope.root.clone();
+        let wake = Arc::new(Wake::new().map_err(Error::io("listen to", &root))?);
+        let watch = Watch::new().map_err(|source| Error::Io {
+            action: "listen to the kernel (sysctl fs.inotify.max_user_instances says how many may) about",
+            path: root.clone(),
+            source,
+        })?;
+        let (to, messages) = mpsc::channel();
+        watch.listen(Arc::clone(&wake), to).map_err(Error::io("start a thread for", &root))?;
+        let engine = Self {
+            writer,
+            options,
+            shared,
+            ledger,
+            settle: Settle::default(),
+            watch,
+            wake: Arc::clone(&wake),
+            messages,
+            began: Instant::now(),
+            paused: false,
+            held: 0,
+            deferred: Vec::new(),
+            gone: false,
+            lost: false,
+            reload: BTreeSet::new(),
+            sampled: BTreeMap::new(),
+            next_sweep: SWEEP,
+            next_keep: KEEP,
+            unread: BTreeMap::new(),
+            limit_told: false,
+            deaf: false,
+            scope,
+        };
+        Ok((engine, wake))
+    }
+
+    pub(crate) fn run(mut self, ready: &Sender<Result<()>>) {
+        let started = self.start();
+        let failed = started.is_err();
+        if ready.send(started).is_err() || failed {
+            return self.end();
+        }
+        while self.step() {}
+        self.end();
+    }
+
+    fn now(&self) -> Moment {
+        self.began.elapsed()
+    }
+
+    fn clock(&self) -> UnixMillis {
+        (self.options.clock)()
+    }
+
+    /// Brings the record up to the root.
+    fn start(&mut self) -> Result<()> {
+        let now = self.clock();
+        {
+            let mut status = self.shared.status.lock();
+            status.since = now;
+            status.interval = self.options.interval.filter(|_| self.scope.files.is_none());
+        }
+        for file in self.scope.files.iter().flatten() {
+            if let Some(interval) = self.options.interval {
+                self.sampled.insert(file.clone(), (interval, interval));
+            }
+        }
+        let payload = serde_json::json!({ "recorder": "files", "threads": self.ledger.threads });
+        self.writer
+            .mutate_alone(now, |m| m.observe(Action::SessionStart, &ItemType::RECORDER, None, &payload))?;
+        let mut compare = true;
+        if !base::is_there(self.writer.store())? {
+            compare = self.base()?;
+        }
+        if compare {
+            match self.ledger.refuse_an_empty_root() {
+                Err(Error::RootGone { why, .. }) => self.root_is_gone(why)?,
+                other => {
+                    other?;
+                    self.compare_all()?;
+                }
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn base(&mut self) -> Result<bool> {
+        let mut dirs = Vec::new();
+        let (clock, announce) = (Arc::clone(&self.options.clock), Arc::clone(&self.options.announce));
+        let watching = self.listens();
+        let (watch, root) = (&mut self.watch, &self.scope.root);
+        let mut enter = |dir: &RelPath| {
+            if watching {
+                dirs.push((dir.clone(), watch.add(root, dir)));
+            }
+        };
+        let mut progress = |based: &base::Based| {
+            announce(&Announcement::Base { paths: based.paths, bytes: based.bytes });
+        };
+        let based = self.ledger.base(&self.writer, &*clock, &mut enter, &mut progress)?;
+        self.added(dirs);
+        (self.options.announce)(&Announcement::BaseDone { paths: based.paths, bytes: based.bytes });
+        self.note_unread(based.unread);
+        Ok(based.resumed)
+    }
+
+    /// Whether events are listened to at all.
+    fn listens(&self) -> bool {
+        !self.deaf && (self.options.interval.is_none() || self.scope.files.is_some())
+    }
+
+    /// Tells of watches that could not be had.
+    fn added(&mut self, dirs: Vec<(RelPath, Added)>) {
+        for (dir, added) in dirs {
+            match added {
+                Added::Watched | Added::Gone => {}
+                Added::Limit if self.limit_told => {}
+                Added::Limit => {
+                    self.limit_told = true;
+                    let wanted = (self.watch.len() * 2).max(65_536).next_power_of_two();
+                    let what = format!(
+                        "the limit of watches is reached; what lies beyond it is sampled every {} s: \
+                         sudo sysctl fs.inotify.max_user_watches={wanted}",
+                        LOOK.as_secs()
+                    );
+                    self.warn(None, what);
+                }
+                Added::Failed(error) => self.warn(Some(dir), format!("cannot be watched: {error}")),
+            }
+        }
+    }
+
+    /// One turn: waits until something comes or is due. `false`: the end.
+    fn step(&mut self) -> bool {
+        let first = match self.next_due() {
+            Some(due) => match self.messages.recv_timeout(due.saturating_sub(self.now())) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            },
+            None => match self.messages.recv() {
+                Ok(message) => Some(message),
+                Err(_disconnected) => return false,
+            },
+        };
+        let mut next = first;
+        while let Some(message) = next {
+            match message {
+                Message::Events(events) => {
+                    self.wake.queued.fetch_sub(events.len(), Ordering::Relaxed);
+                    events.iter().for_each(|raw| self.event(raw));
+                }
+                Message::Request(Request::Stop) => {
+                    self.last_commit();
+                    return false;
+                }
+                Message::Request(request) => self.request(request),
+                Message::Deaf(why) => {
+                    self.deaf = true;
+                    self.lost = true;
+                    self.warn(
+                        None,
+                        format!("the kernel's events cannot be read; the root is sampled: {why}"),
+                    );
+                }
+            }
+            next = self.messages.try_recv().ok();
+        }
+        if let Err(error) = self.do_what_is_due() {
+            self.failed(error);
+        }
+        self.show();
+        true
+    }
+
+    fn next_due(&self) -> Option<Moment> {
+        let now = self.now();
+        if self.gone {
+            return Some(now + RETURN);
+        }
+        if self.paused || self.held > 0 {
+            return None;
+        }
+        let soon = (self.lost || !self.reload.is_empty()).then_some(now);
+        let sampled = self.sampled.values().map(|(_, due)| *due).min();
+        [
+            soon,
+            self.settle.due(),
+            sampled,
+            Some(self.next_sweep),
+            self.ledger.stamps.changed.then_some(self.next_keep),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn do_what_is_due(&mut self) -> Result<()> {
+        if self.gone {
+            return self.look_for_the_root();
+        }
+        if self.paused || self.held > 0 {
+            return Ok(());
+        }
+        let now = self.now();
+        for away in self.settle.moved_away(now) {
+            let again = self.ledger.place.stat(&away).is_ok_and(|found| found.is_some());
+            self.watch.remove(&away, again);
+        }
+        if self.lost {
+            self.overflowed()?;
+        }
+        self.reload_rules()?;
+        let taken = self.settle.take(now);
+        if !taken.is_empty() {
+            self.commit_taken(taken)?;
+        }
+        self.sample(now)?;
+        if self.next_sweep <= now {
+            self.next_sweep = self.sweep_after(now);
+            self.compare_all()?;
+        }
+        if self.next_keep <= now {
+            self.next_keep = now + KEEP;
+            self.ledger.keep_stamps(&self.writer, now_nanos())?;
+        }
+        Ok(())
+    }
+
+    fn sweep_after(&self, now: Moment) -> Moment {
+        let whole = self.options.interval.filter(|_| self.scope.files.is_none());
+        let beyond = (self.watch.unwatched() > 0 || self.deaf).then_some(LOOK);
+        now + whole.or(beyond).unwrap_or(SWEEP)
+    }
+
+    fn sample(&mut self, now: Moment) -> Result<()> {
+        let mut due = Vec::new();
+        for (path, (interval, next)) in &mut self.sampled {
+            if *next <= now {
+                *next = now + *interval;
+                due.push(path.clone());
+            }
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.shared.status.lock().samples += due.len() as u64;
+        let candidates =
+            due.into_iter().map(|path| Candidate { force: true, ..Candidate::new(path) }).collect();
+        self.commit(candidates).map(drop)
+    }
+
+    // What an event says.
+
+    fn event(&mut self, raw: &Raw) {
+        use ReadFlags as F;
+        if raw.flags.contains(F::QUEUE_OVERFLOW) {
+            self.lost = true;
+            self.shared.status.lock().overflows += 1;
+            return;
+        }
+        let Some(dir) = self.watch.dir(raw.watch).cloned() else { return };
+        if raw.flags.contains(F::IGNORED) {
+            self.watch.forget(raw.watch);
+            return;
+        }
+        if raw.flags.intersects(F::DELETE_SELF | F::MOVE_SELF | F::UNMOUNT) {
+            if dir.is_root() && !self.ledger.place.is_in_place() && !self.gone {
+                let why = self.why_gone();
+                if let Err(error) = self.root_is_gone(why) {
+                    self.failed(error);
+                }
+            }
+            return;
+        }
+        // Changes of a directory itself come without a name, and once more with it from the directory above.
+        let path = match raw.name.is_empty() {
+            true if dir.is_root() => dir,
+            true => return,
+            false => match dir.join(&raw.name) {
+                Ok(path) => path,
+                Err(_no_name) => return,
+            },
+        };
+        let is_dir = raw.flags.contains(F::ISDIR);
+        let flags = raw.flags;
+        if !is_dir && Rules::is_ignore_file(path.name()) && flags.intersects(changes_a_file()) {
+            self.reload.extend(path.parent());
+        }
+        let seen = match () {
+            () if flags.contains(F::CLOSE_WRITE) => Seen::Written,
+            () if flags.contains(F::MODIFY) => Seen::Modified,
+            () if flags.contains(F::MOVED_FROM) => Seen::MovedFrom { cookie: raw.cookie },
+            () if flags.contains(F::MOVED_TO) => Seen::MovedTo { cookie: raw.cookie },
+            () if flags.contains(F::CREATE) => Seen::Made,
+            () if flags.contains(F::DELETE) => Seen::Removed,
+            () if flags.contains(F::ATTRIB) => Seen::Touched,
+            () => return,
+        };
+        self.see(path, is_dir, seen);
+    }
+
+    fn see(&mut self, path: RelPath, is_dir: bool, seen: Seen) {
+        if self.sampled.contains_key(&path) {
+            return;
+        }
+        let stamps = &self.ledger.stamps;
+        let excluded = !stamps.has(&path) && self.ledger.rules.excludes_name(&path, is_dir).is_some();
+        if excluded {
+            // A directory that was moved behind a rule is gone from what is recorded.
+            return;
+        }
+        let watched = is_dir && self.watch.has(&path);
+        let from = match seen {
+            Seen::MovedTo { cookie } if is_dir => self.settle.moved_from(cookie).cloned(),
+            _ => None,
+        };
+        let now = self.now();
+        self.settle.see(now, path.clone(), seen, &|path| stamps.has(path));
+        match seen {
+            Seen::MovedTo { .. } | Seen::Made if is_dir => match from.filter(|from| self.watch.has(from)) {
+                Some(from) => self.watch.rename(&from, &path),
+                None if watched && seen == Seen::Made => {}
+                None => self.enter(&path),
+            },
+            _ => {}
+        }
+        let mut since = self.shared.waiting_since.lock();
+        since.get_or_insert_with(Instant::now);
+    }
+
+    /// Watches a directory that came to be, and sees what was put into it before the watch stood.
+    fn enter(&mut self, dir: &RelPath) {
+        if !self.listens() {
+            return;
+        }
+        let (ledger, watch, root) = (&mut self.ledger, &mut self.watch, &self.scope.root);
+        let mut found = Found { paths: Vec::new(), unread: Vec::new(), dirs: Vec::new(), watch, root };
+        walk(&ledger.place, &mut ledger.rules, dir, &mut found);
+        let Found { paths, unread, dirs, .. } = found;
+        self.added(dirs);
+        let now = self.now();
+        for path in paths {
+            let stamps = &self.ledger.stamps;
+            self.settle.see(now, path, Seen::Made, &|path| stamps.has(path));
+        }
+        self.note_unread(unread);
+    }
+
+    // Requests.
+
+    fn request(&mut self, request: Request) {
+        let waits = self.held > 0 && !matches!(request, Request::Release | Request::Look(..));
+        if waits {
+            self.deferred.push(request);
+            return;
+        }
+        match request {
+            Request::Flush(reply) => answer(&reply, self.flush()),
+            Request::Hold(reply) => {
+                let flushed = self.flush();
+                if flushed.is_ok() {
+                    self.held += 1;
+                }
+                answer(&reply, flushed);
+            }
+            Request::Release => self.release(),
+            Request::Look(paths, reply) => {
+                let paths = paths.into_iter().map(Candidate::new).collect();
+                let looked = self.commit(paths);
+                answer(&reply, looked);
+            }
+            Request::Pause(reply) => {
+                let flushed = self.flush();
+                self.paused = true;
+                answer(&reply, flushed);
+            }
+            Request::Resume(reply) => {
+                self.paused = false;
+                answer(&reply, self.flush());
+            }
+            Request::SetThreads(count) => self.ledger.threads = count,
+            Request::AddFile { path, interval, reply } => {
+                let added = self.add_file(path, interval);
+                answer(&reply, added);
+            }
+            Request::RemoveFile { path, reply } => {
+                let removed = self.remove_file(&path);
+                answer(&reply, removed);
+            }
+            Request::Stop => {}
+        }
+    }
+
+    fn release(&mut self) {
+        self.held = self.held.saturating_sub(1);
+        if self.held > 0 {
+            return;
+        }
+        self.settle.forget_origins();
+        let taken = self.settle.take_all();
+        if let Err(error) = self.commit_taken(taken) {
+            self.failed(error);
+        }
+        for request in std::mem::take(&mut self.deferred) {
+            self.request(request);
+        }
+    }
+
+    fn add_file(&mut self, path: RelPath, interval: Option<Duration>) -> Result<Flushed> {
+        let Some(files) = &mut self.scope.files else {
+            return Err(Error::Refused { what: format!("all of the root is recorded, {path} with it") });
+        };
+        if !files.contains(&path) {
+            files.push(path.clone());
+            self.writer.set_scope(&self.scope)?;
+        }
+        self.ledger.rules.name_file(path.clone());
+        let now = self.now();
+        match interval {
+            Some(interval) => drop(self.sampled.insert(path.clone(), (interval, now + interval))),
+            None => drop(self.sampled.remove(&path)),
+        }
+        let mut dirs = Vec::new();
+        let mut above = path.parent();
+        while let Some(dir) = above.filter(|_| interval.is_none()) {
+            above = dir.parent();
+            let added = self.watch.add(&self.scope.root, &dir);
+            dirs.push((dir, added));
+        }
+        self.added(dirs);
+        self.commit(vec![Candidate { force: true, ..Candidate::new(path) }])
+    }
+
+    fn remove_file(&mut self, path: &RelPath) -> Result<Flushed> {
+        let flushed = self.commit(vec![Candidate { force: true, ..Candidate::new(path.clone()) }])?;
+        self.sampled.remove(path);
+        self.ledger.rules.forget_file(path);
+        self.ledger.stamps.remove(path);
+        Ok(flushed)
+    }
+
+    /// Records everything that was seen, due or not.
+    fn flush(&mut self) -> Result<Flushed> {
+        if self.gone {
+            self.look_for_the_root()?;
+        }
+        if self.gone {
+            let why = "nothing is recorded until it is back".to_owned();
+            return Err(Error::RootGone { root: self.scope.root.clone(), why });
+        }
+        if self.lost {
+            self.overflowed()?;
+        }
+        self.reload_rules()?;
+        let mut flushed = Flushed::default();
+        if !self.listens() || self.watch.unwatched() > 0 {
+            flushed.append(self.compare_all()?);
+        }
+        let sampled: Vec<RelPath> = self.sampled.keys().cloned().collect();
+        let force = |path| Candidate { force: true, ..Candidate::new(path) };
+        flushed.append(self.commit(sampled.into_iter().map(force).collect())?);
+        let taken = self.settle.take_all();
+        flushed.append(self.commit_taken(taken)?);
+        flushed.unread = self.unread.iter().map(|(path, why)| (path.clone(), why.clone())).collect();
+        self.show();
+        Ok(flushed)
+    }
+
+    fn last_commit(&mut self) {
+        if self.held == 0 && !self.paused && !self.gone {
+            if let Err(error) = self.flush() {
+                self.failed(error);
+            }
+            if let Err(error) = self.ledger.keep_stamps(&self.writer, now_nanos()) {
+                self.failed(error);
+            }
+        }
+        let now = self.clock();
+        let payload = serde_json::json!({ "recorder": "files" });
+        let told = self
+            .writer
+            .mutate_alone(now, |m| m.observe(Action::SessionEnd, &ItemType::RECORDER, None, &payload));
+        if let Err(error) = told {
+            self.failed(error.into());
+        }
+    }
+
+    fn end(self) {
+        self.wake.close();
+        let mut status = self.shared.status.lock();
+        if !matches!(status.state, State::Failing { .. }) {
+            status.state = State::Stopped;
+        }
+    }
+
+    // Committing.
+
+    fn commit_taken(&mut self, taken: Vec<Taken>) -> Result<Flushed> {
+        let now = self.now();
+        let mut candidates = Vec::with_capacity(taken.len());
+        for Taken { candidate, unclosed } in taken {
+            // What was made and is empty, and nobody said that it is done, is about to be written.
+            let is_begun = unclosed
+                && self.ledger.place.stat(&candidate.path).ok().flatten().is_some_and(|stat| {
+                    stat.st_size == 0 && stat.st_nlink == 1 && kind_of(&stat) == Some(NodeType::File)
+                });
+            match is_begun {
+                true => self.settle.again(now + SAMPLE, candidate.path),
+                false => candidates.push(candidate),
+            }
+        }
+        self.commit(candidates)
+    }
+
+    /// Commits, tells what came of it, and sees to what could not be read yet.
+    fn commit(&mut self, candidates: Vec<Candidate>) -> Result<Flushed> {
+        if candidates.is_empty() {
+            return Ok(Flushed::default());
+        }
+        if !self.ledger.place.is_in_place() {
+            let why = self.why_gone();
+            self.root_is_gone(why.clone())?;
+            return Err(Error::RootGone { root: self.scope.root.clone(), why });
+        }
+        let paths: Vec<RelPath> = candidates.iter().map(|candidate| candidate.path.clone()).collect();
+        let now = self.clock();
+        match self.ledger.commit(&self.writer, now, candidates) {
+            Ok(outcome) => self.committed(now, &paths, outcome),
+            Err(Error::RootGone { why, root }) => {
+                self.root_is_gone(why.clone())?;
+                Err(Error::RootGone { why, root })
+            }
+            Err(error) => {
+                // They are tried again; the root still has what the store could not take.
+                let again = self.now() + SAMPLE;
+                paths.into_iter().for_each(|path| self.settle.again(again, path));
+                Err(error)
+            }
+        }
+    }
+
+    fn committed(&mut self, now: UnixMillis, paths: &[RelPath], outcome: Outcome) -> Result<Flushed> {
+        let Outcome { flushed, unstable, rescan } = outcome;
+        {
+            let mut status = self.shared.status.lock();
+            status.ticks += flushed.ticks.len() as u64;
+            status.bursts += u64::from(!flushed.ticks.is_empty());
+        }
+        for branch in &flushed.forks {
+            (self.options.announce)(&Announcement::Forked { branch: branch.clone() });
+        }
+        if !flushed.ticks.is_empty() {
+            (self.options.announce)(&Announcement::Ticks { at: now, ticks: flushed.ticks.clone() });
+        }
+        paths.iter().for_each(|path| drop(self.unread.remove(path)));
+        self.note_unread(flushed.unread.clone());
+        let again = self.now() + SAMPLE;
+        for path in unstable {
+            let gone = self.ledger.place.stat(&path).is_ok_and(|stat| stat.is_none());
+            let again = if gone { self.now() } else { again };
+            self.settle.again(again, path);
+        }
+        let mut flushed = flushed;
+        for dir in rescan {
+            flushed.append(self.compare(&dir)?);
+        }
+        if matches!(self.shared.status.lock().state, State::Failing { .. }) {
+            self.shared.status.lock().state = State::Recording;
+        }
+        Ok(flushed)
+    }
+
+    fn compare_all(&mut self) -> Result<Flushed> {
+        self.shared.status.lock().samples += u64::from(!self.listens());
+        self.compare(&RelPath::root())
+    }
+
+    /// Compares everything below a directory with what is recorded, and sees that it is watched.
+    fn compare(&mut self, dir: &RelPath) -> Result<Flushed> {
+        let mut dirs = Vec::new();
+        let watching = self.listens();
+        let (watch, root) = (&mut self.watch, &self.scope.root);
+        let compared = self.ledger.compare(dir, &mut |dir| {
+            if watching {
+                dirs.push((dir.clone(), watch.add(root, dir)));
+            }
+        });
+        self.added(dirs);
+        self.next_sweep = self.sweep_after(self.now());
+        self.note_unread(compared.unread);
+        let warnings = std::mem::take(&mut self.ledger.rules.warnings);
+        warnings.into_iter().for_each(|warning| self.warn(warning.path, warning.what));
+        self.commit(compared.candidates)
+    }
+
+    fn reload_rules(&mut self) -> Result<()> {
+        for dir in std::mem::take(&mut self.reload) {
+            self.ledger.rules.load(&self.ledger.place, &dir);
+            self.compare(&dir)?;
+        }
+        Ok(())
+    }
+
+    // What goes wrong.
+
+    fn overflowed(&mut self) -> Result<()> {
+        self.lost = false;
+        let why = "the kernel's queue of events overflowed: saves in quick succession may have become one";
+        let to = self.clock();
+        self.gap(why.to_owned(), to)?;
+        self.settle.forget_origins();
+        self.compare_all().map(drop)
+    }
+
+    fn gap(&mut self, why: String, from: UnixMillis) -> Result<()> {
+        let gap = Gap { from, to: self.clock(), why };
+        {
+            let mut status = self.shared.status.lock();
+            status.gaps += 1;
+            status.last_gap = Some(gap.clone());
+        }
+        let told = self.writer.mutate_alone(gap.to, |mutation| {
+            mutation.observe(Action::Gap, &ItemType::RECORDER, None, &gap)?;
+            mutation.summarise(&gap.why);
+            Ok(())
+        });
+        (self.options.announce)(&Announcement::Gap(gap));
+        Ok(told?)
+    }
+
+    fn why_gone(&self) -> String {
+        match self.ledger.place.moved_to() {
+            Some(to) => format!("it was moved to {0}: `tickfs init --adopt {0}` goes on there", to.display()),
+            None => "it was removed, or another directory has its name".to_owned(),
+        }
+    }
+
+    fn root_is_gone(&mut self, why: String) -> Result<()> {
+        if self.gone {
+            return Ok(());
+        }
+        self.gone = true;
+        self.settle = Settle::default();
+        self.watch.clear();
+        let now = self.clock();
+        self.shared.status.lock().state = State::RootGone { why: why.clone() };
+        self.gap(format!("recording stopped, because the root is gone: {why}"), now)
+    }
+
+    fn look_for_the_root(&mut self) -> Result<()> {
+        let mut ledger = match Ledger::open(&self.writer, &self.scope) {
+            Ok(ledger) => ledger,
+            Err(Error::RootGone { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        ledger.threads = self.ledger.threads;
+        std::mem::swap(&mut ledger.stamps, &mut self.ledger.stamps);
+        if ledger.refuse_an_empty_root().is_err() {
+            std::mem::swap(&mut ledger.stamps, &mut self.ledger.stamps);
+            return Ok(());
+        }
+        self.ledger = ledger;
+        self.gone = false;
+        self.shared.status.lock().state = State::Recording;
+        (self.options.announce)(&Announcement::Back);
+        self.compare_all().map(drop)
+    }
+
+    fn note_unread(&mut self, unread: Vec<(RelPath, String)>) {
+        let again = self.now() + SAMPLE;
+        for (path, why) in unread {
+            self.settle.again(again, path.clone());
+            if self.unread.insert(path.clone(), why.clone()).as_ref() != Some(&why) {
+                self.warn(Some(path), format!("could not be read, and is tried again: {why}"));
+            }
+        }
+    }
+
+    fn warn(&mut self, path: Option<RelPath>, what: String) {
+        let warning = Warning { path, what };
+        {
+            let mut status = self.shared.status.lock();
+            status.warned += 1;
+            if status.warnings.len() == WARNINGS_KEPT {
+                status.warnings.remove(0);
+            }
+            status.warnings.push(warning.clone());
+        }
+        (self.options.announce)(&Announcement::Warning(warning));
+    }
+
+    fn failed(&mut self, error: Error) {
+        if matches!(error, Error::RootGone { .. }) {
+            return;
+        }
+        let why = error.to_string();
+        {
+            let mut status = self.shared.status.lock();
+            status.failures += 1;
+            status.state = State::Failing { why: why.clone() };
+        }
+        self.warn(None, format!("what changed could not be recorded, and is tried again: {why}"));
+    }
+
+    /// Puts into the status what changes all the time.
+    fn show(&mut self) {
+        let pending = self.settle.len() as u64;
+        if pending == 0 {
+            *self.shared.waiting_since.lock() = None;
+        }
+        let mut status = self.shared.status.lock();
+        status.pending = pending;
+        status.paths = self.ledger.stamps.len() as u64;
+        status.watches = self.watch.len() as u64;
+        status.unwatched = self.watch.unwatched() as u64;
+        status.threads = self.ledger.threads.get();
+        status.unread = self.unread.iter().map(|(path, why)| (path.clone(), why.clone())).collect();
+        status.written_all_the_time = self.settle.written_all_the_time().cloned().collect();
+        status.files = match &self.scope.files {
+            None => Vec::new(),
+            Some(files) => {
+                let interval = |path: &RelPath| self.sampled.get(path).map(|(interval, _)| *interval);
+                files.iter().map(|path| (path.clone(), interval(path))).collect()
+            }
+        };
+        let settled = matches!(status.state, State::Recording | State::Paused | State::Held);
+        if settled {
+            status.state = match () {
+                () if self.held > 0 => State::Held,
+                () if self.paused => State::Paused,
+                () => State::Recording,
+            };
+        }
+    }
+}
+
+/// A directory that came to be, as it is found.
+struct Found<'a> {
+    watch: &'a mut Watch,
+    root: &'a Path,
+    dirs: Vec<(RelPath, Added)>,
+    paths: Vec<RelPath>,
+    unread: Vec<(RelPath, String)>,
+}
+
+impl Visitor for Found<'_> {
+    fn enter(&mut self, dir: &RelPath) {
+        self.dirs.push((dir.clone(), self.watch.add(self.root, dir)));
+    }
+
+    fn path(&mut self, path: &RelPath, _stat: &Stat) {
+        self.paths.push(path.clone());
+    }
+
+    fn unreadable(&mut self, path: &RelPath, error: io::Error) {
+        self.unread.push((path.clone(), error.to_string()));
+    }
+}
+
+fn changes_a_file() -> ReadFlags {
+    ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO | ReadFlags::MOVED_FROM | ReadFlags::DELETE
+}
+
+/// Whoever asked may have given up waiting.
+fn answer<T>(reply: &Sender<T>, value: T) {
+    drop(reply.send(value));
+}

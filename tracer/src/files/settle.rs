@@ -1,0 +1,344 @@
+//! When something that was seen is to be recorded: pure logic over events and a clock that is handed in.
+//!
+//! A save of a recorded path is ready when its writer closes or a file is renamed onto it. A removal, a new name and a
+//! change of metadata wait for their other half. So each way in which editors save – in place; temp file and rename;
+//! backup, write, delete the backup; truncate and write; link – comes to one look at the real path, and the temp file
+//! is gone before anybody looks at it.
+//!
+//! Invariants:
+//!   * What is handed out says where to look, never what is there.
+//!   * A lone save is not held up by what else is waiting.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tickfs_store::path::RelPath;
+
+use super::commit::Candidate;
+use super::stamps::{below, renamed};
+
+/// A moment, counted from when the recorder began.
+pub(crate) type Moment = Duration;
+
+/// A removal or a new name waits so long for its other half.
+pub(crate) const SETTLE: Duration = Duration::from_millis(100);
+/// So long after a lone save the next one may still belong to it.
+pub(crate) const GATHER: Duration = Duration::from_millis(1);
+/// A burst is over when so long nothing more came.
+pub(crate) const QUIET: Duration = Duration::from_millis(5);
+/// A burst that does not end is committed in parts of this length.
+pub(crate) const LONGEST: Duration = Duration::from_secs(1);
+/// A file that is modified and not closed is sampled this often.
+pub(crate) const SAMPLE: Duration = Duration::from_secs(2);
+
+/// What was seen of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Its writer closed it.
+    Written,
+    /// Something was written to it, and it is open.
+    Modified,
+    /// The name came to be. What it names may still be written.
+    Made,
+    Removed,
+    MovedFrom {
+        cookie: u32,
+    },
+    MovedTo {
+        cookie: u32,
+    },
+    /// Its metadata changed.
+    Touched,
+}
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    first: Moment,
+    last: Moment,
+    /// The recorded path it was moved from.
+    from: Option<RelPath>,
+    /// No writer has closed it since it was made.
+    unclosed: bool,
+    /// More than its metadata may have changed.
+    force: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Open {
+    due: Moment,
+    from: Option<RelPath>,
+}
+
+#[derive(Debug)]
+struct Move {
+    at: Moment,
+    path: RelPath,
+    from: Option<RelPath>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Settle {
+    ready: BTreeMap<RelPath, Option<RelPath>>,
+    ready_first: Moment,
+    ready_last: Moment,
+    /// A path that is ready is being saved once more: what is ready must not wait.
+    urgent: bool,
+    waiting: BTreeMap<RelPath, Waiting>,
+    /// Bounds of `first` and `last` of those that wait.
+    waiting_first: Moment,
+    waiting_oldest: Moment,
+    waiting_last: Moment,
+    open: BTreeMap<RelPath, Open>,
+    /// How often an open file was sampled since its writer closed it.
+    sampled: BTreeMap<RelPath, u32>,
+    moves: HashMap<u32, Move>,
+}
+
+/// A path to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) candidate: Candidate,
+    /// It was made, and nothing says that its writer is done.
+    pub(crate) unclosed: bool,
+}
+
+impl Settle {
+    /// Notes what was seen. `recorded` tells whether a path is recorded now.
+    pub(crate) fn see(
+        &mut self,
+        now: Moment,
+        path: RelPath,
+        seen: Seen,
+        recorded: &dyn Fn(&RelPath) -> bool,
+    ) {
+        match seen {
+            Seen::Written => {
+                self.sampled.remove(&path);
+                let from = self.origin(&path);
+                match recorded(&path) {
+                    true => self.make_ready(now, path, from),
+                    false => self.wait(now, path, from, false, true),
+                }
+            }
+            Seen::Modified => {
+                self.urgent |= self.ready.contains_key(&path);
+                if !self.open.contains_key(&path) {
+                    let from = self.waiting.remove(&path).and_then(|waiting| waiting.from);
+                    self.open.insert(path, Open { due: now + SAMPLE, from });
+                }
+            }
+            Seen::Made => {
+                let from = self.origin(&path);
+                self.wait(now, path, from, true, true);
+            }
+            Seen::Touched => {
+                let known = self.ready.contains_key(&path) || self.open.contains_key(&path);
+                if !known {
+                    let before = self.waiting.get(&path);
+                    let (unclosed, force) = before.map_or((false, false), |w| (w.unclosed, w.force));
+                    let from = before.and_then(|w| w.from.clone());
+                    self.wait(now, path, from, unclosed, force);
+                }
+            }
+            Seen::Removed => {
+                self.drop_path(&path);
+                if recorded(&path) {
+                    self.wait(now, path, None, false, true);
+                }
+            }
+            Seen::MovedFrom { cookie } => {
+                let from = self.drop_path(&path).or_else(|| recorded(&path).then(|| path.clone()));
+                if recorded(&path) {
+                    self.wait(now, path.clone(), None, false, true);
+                }
+                self.moves.insert(cookie, Move { at: now, path, from });
+            }
+            Seen::MovedTo { cookie } => {
+                let came = self.moves.remove(&cookie);
+                if let Some(came) = &came {
+                    self.rename_below(&came.path, &path);
+                }
+                self.drop_path(&path);
+                let from = came.and_then(|came| came.from).filter(|from| *from != path);
+                match recorded(&path) {
+                    true => self.make_ready(now, path, None),
+                    false => self.wait(now, path, from, false, true),
+                }
+            }
+        }
+    }
+
+    /// The recorded path from which this one was moved, if it has not been looked at since.
+    fn origin(&mut self, path: &RelPath) -> Option<RelPath> {
+        let waiting = self.waiting.get(path).and_then(|waiting| waiting.from.clone());
+        waiting.or_else(|| self.open.remove(path).and_then(|open| open.from))
+    }
+
+    /// Forgets a path, and gives back where it came from.
+    fn drop_path(&mut self, path: &RelPath) -> Option<RelPath> {
+        self.sampled.remove(path);
+        let ready = self.ready.remove(path).flatten();
+        let waiting = self.waiting.remove(path).and_then(|waiting| waiting.from);
+        let open = self.open.remove(path).and_then(|open| open.from);
+        ready.or(waiting).or(open)
+    }
+
+    fn make_ready(&mut self, now: Moment, path: RelPath, from: Option<RelPath>) {
+        self.waiting.remove(&path);
+        self.open.remove(&path);
+        if self.ready.is_empty() {
+            self.ready_first = now;
+        }
+        self.ready_last = now;
+        self.urgent |= self.ready.insert(path, from).is_some();
+    }
+
+    fn wait(&mut self, now: Moment, path: RelPath, from: Option<RelPath>, unclosed: bool, force: bool) {
+        let first = self.waiting.get(&path).map_or(now, |waiting| waiting.first);
+        if self.waiting.is_empty() {
+            (self.waiting_first, self.waiting_oldest) = (first, now);
+        }
+        self.waiting_last = now;
+        self.waiting.insert(path, Waiting { first, last: now, from, unclosed, force });
+    }
+
+    /// A directory has another name: what was seen below it happened there.
+    fn rename_below(&mut self, from: &RelPath, to: &RelPath) {
+        fn shift<V>(map: &mut BTreeMap<RelPath, V>, from: &RelPath, to: &RelPath) {
+            let paths: Vec<RelPath> = below(map, from).map(|(path, _)| path.clone()).collect();
+            for path in paths {
+                if let (Some(value), Some(path)) = (map.remove(&path), renamed(&path, from, to)) {
+                    map.insert(path, value);
+                }
+            }
+        }
+        shift(&mut self.ready, from, to);
+        shift(&mut self.waiting, from, to);
+        shift(&mut self.open, from, to);
+        shift(&mut self.sampled, from, to);
+    }
+
+    /// Looks at a path again after a while: it could not be read, or is being written.
+    pub(crate) fn again(&mut self, due: Moment, path: RelPath) {
+        self.open.entry(path).or_insert(Open { due, from: None });
+    }
+
+    /// What was moved while another one wrote is told by the paths alone.
+    pub(crate) fn forget_origins(&mut self) {
+        self.ready.values_mut().for_each(|from| *from = None);
+        self.waiting.values_mut().for_each(|waiting| waiting.from = None);
+        self.open.values_mut().for_each(|open| open.from = None);
+        self.moves.values_mut().for_each(|moved| moved.from = None);
+    }
+
+    /// The first half of a rename that waits for its second.
+    pub(crate) fn moved_from(&self, cookie: u32) -> Option<&RelPath> {
+        self.moves.get(&cookie).map(|moved| &moved.path)
+    }
+
+    /// Paths whose other name never came, so that they left the root: to be told once.
+    pub(crate) fn moved_away(&mut self, now: Moment) -> Vec<RelPath> {
+        let late: Vec<u32> =
+            self.moves.iter().filter(|(_, m)| m.at + SETTLE <= now).map(|(&cookie, _)| cookie).collect();
+        late.into_iter().filter_map(|cookie| self.moves.remove(&cookie)).map(|moved| moved.path).collect()
+    }
+
+    /// How many paths were seen and not handed out.
+    pub(crate) fn len(&self) -> usize {
+        self.ready.len() + self.waiting.len() + self.open.len()
+    }
+
+    pub(crate) fn written_all_the_time(&self) -> impl Iterator<Item = &RelPath> {
+        self.sampled.iter().filter(|(_, times)| **times >= 2).map(|(path, _)| path)
+    }
+
+    /// When something is to be taken.
+    pub(crate) fn due(&self) -> Option<Moment> {
+        let open = self.open.values().map(|open| open.due).min();
+        let moves = self.moves.values().map(|moved| moved.at + SETTLE).min();
+        [self.ready_due(), self.waiting_due(), open, moves].into_iter().flatten().min()
+    }
+
+    fn ready_due(&self) -> Option<Moment> {
+        match self.ready.len() {
+            0 => None,
+            _ if self.urgent => Some(self.ready_first),
+            1 => Some(self.ready_first + GATHER),
+            _ => {
+                // A checkout also makes and removes: those belong to the same burst.
+                let apart = self.waiting.is_empty() || self.waiting_last + SETTLE < self.ready_first;
+                let over = if apart { self.ready_last + QUIET } else { self.waiting_last + SETTLE };
+                Some(over.max(self.ready_last + QUIET).min(self.ready_first + LONGEST))
+            }
+        }
+    }
+
+    fn waiting_due(&self) -> Option<Moment> {
+        let settled = self.waiting_last + SETTLE;
+        let longest = (self.waiting_first + LONGEST).max(self.waiting_oldest + SETTLE);
+        (!self.waiting.is_empty()).then(|| settled.min(longest))
+    }
+
+    /// Hands out what is due.
+    pub(crate) fn take(&mut self, now: Moment) -> Vec<Taken> {
+        let is_due = |due: Option<Moment>| due.is_some_and(|due| due <= now);
+        let burst = self.ready.len() > 1;
+        let (ready, waiting) = (is_due(self.ready_due()), is_due(self.waiting_due()));
+        let mut taken = Vec::new();
+        if ready || waiting {
+            self.take_ready(&mut taken);
+        }
+        if waiting || ready && burst {
+            self.take_waiting(&mut taken, |waiting| waiting.last + SETTLE <= now);
+        }
+        self.take_open(&mut taken, |open| open.due <= now);
+        taken
+    }
+
+    /// Hands out everything, due or not.
+    pub(crate) fn take_all(&mut self) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        self.take_ready(&mut taken);
+        self.take_waiting(&mut taken, |_| true);
+        self.take_open(&mut taken, |_| true);
+        taken.iter_mut().for_each(|taken| taken.unclosed = false);
+        taken
+    }
+
+    fn take_ready(&mut self, taken: &mut Vec<Taken>) {
+        self.urgent = false;
+        for (path, from) in std::mem::take(&mut self.ready) {
+            let candidate = Candidate { from, force: true, ..Candidate::new(path) };
+            taken.push(Taken { candidate, unclosed: false });
+        }
+    }
+
+    fn take_waiting(&mut self, taken: &mut Vec<Taken>, chosen: impl Fn(&Waiting) -> bool) {
+        let all = std::mem::take(&mut self.waiting);
+        let (mut first, mut oldest) = (Moment::MAX, Moment::MAX);
+        for (path, waiting) in all {
+            if chosen(&waiting) {
+                let Waiting { from, unclosed, force, .. } = waiting;
+                let candidate = Candidate { from, force, ..Candidate::new(path) };
+                taken.push(Taken { candidate, unclosed });
+            } else {
+                (first, oldest) = (first.min(waiting.first), oldest.min(waiting.last));
+                self.waiting.insert(path, waiting);
+            }
+        }
+        if !self.waiting.is_empty() {
+            (self.waiting_first, self.waiting_oldest) = (first, oldest);
+        }
+    }
+
+    fn take_open(&mut self, taken: &mut Vec<Taken>, chosen: impl Fn(&Open) -> bool) {
+        let due: Vec<RelPath> =
+            self.open.iter().filter(|(_, open)| chosen(open)).map(|(path, _)| path.clone()).collect();
+        for path in due {
+            let from = self.open.remove(&path).and_then(|open| open.from);
+            *self.sampled.entry(path.clone()).or_default() += 1;
+            let candidate = Candidate { from, force: true, sampled: true, ..Candidate::new(path) };
+            taken.push(Taken { candidate, unclosed: false });
+        }
+    }
+}
