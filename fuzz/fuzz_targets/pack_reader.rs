@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use tickfs_fuzz::edit;
-use tickfs_store::content::{ContentReader, ContentWriter, ROLL_AT, compact, encode, scrub};
+use tickfs_store::content::{ContentReader, ContentWriter, PackOptions, compact, encode, scrub};
 use tickfs_store::disk::{Disk, SimDisk};
 use tickfs_store::ids::{Address, PackId};
 
@@ -98,7 +98,7 @@ static REAL: LazyLock<Real> = LazyLock::new(|| {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
     disk.create_dir(packs()).expect("an empty disk takes it");
     let mut contents = Vec::new();
-    let mut writer = ContentWriter::open(Arc::clone(&disk), packs(), ROLL_AT).expect("there is room");
+    let mut writer = ContentWriter::open(Arc::clone(&disk), packs(), PackOptions::default()).expect("there is room");
     let reader = ContentReader::open(Arc::clone(&disk), packs());
     let mut previous = None;
     for text in texts() {
@@ -110,7 +110,7 @@ static REAL: LazyLock<Real> = LazyLock::new(|| {
     writer.sync().expect("there is room");
     drop(writer);
     // What ends the pack, so that it may be compacted.
-    drop(ContentWriter::open(Arc::clone(&disk), packs(), 1).expect("there is room"));
+    drop(ContentWriter::open(Arc::clone(&disk), packs(), PackOptions::rolling_at(1)).expect("there is room"));
     let bytes = sim.read(&hot()).expect("it was just written");
     compact(&disk, packs(), Path::new("/quarantine"), PACK).expect("a real pack can be compacted");
     Real { hot: bytes, cold: sim.read(&cold()).expect("it was just compacted"), contents }

@@ -30,5 +30,5 @@ pub use error::{Error, Result};
 pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};
 pub use store::{
     Committed, Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Scope,
-    Store, StoreWriter, Upkeep,
+    Store, StoreWriter, Upkeep, UpkeepStep,
 };

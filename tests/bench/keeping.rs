@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tickfs_store::content::ContentWriter;
+use tickfs_store::content::{ContentWriter, PackOptions};
 use tickfs_store::disk::RealDisk;
 use tickfs_store::ids::{StoreId, UnixMillis, UnixNanos};
 use tickfs_store::journal::entry::{Action, Body, Draft, ItemType, NodeType, Writer};
@@ -160,7 +160,7 @@ pub(crate) fn roll_and_compact(dir: &Path) -> Result<()> {
         let store = Store::open(Arc::new(RealDisk), dir)?;
         (store.layout().clone(), store.id().clone())
     };
-    drop(ContentWriter::open(Arc::new(RealDisk), &layout.packs(), 1)?);
+    drop(ContentWriter::open(Arc::new(RealDisk), &layout.packs(), PackOptions::rolling_at(1))?);
     let options = WriterOptions { roll_at: 1, ..WriterOptions::default() };
     let mut journal = JournalWriter::open(Arc::new(RealDisk), &layout.journal(), id, who(), options)?;
     let note = Draft {

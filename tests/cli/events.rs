@@ -5,8 +5,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tickfs_store::disk::Fsync;
 use tickfs_store::journal::entry::{Action, Body, Draft, ItemType};
-use tickfs_store::journal::{Fsync, JournalDir, JournalWriter, WriterOptions, seal};
+use tickfs_store::journal::{JournalDir, JournalWriter, WriterOptions, seal};
 
 use crate::bench::{Bench, NOW, TICKFS, disk, save, who};
 

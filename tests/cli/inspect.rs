@@ -1,7 +1,8 @@
 //! `inspect`: what lies in a store, decoded without a trace.
 
+use tickfs_store::disk::Fsync;
 use tickfs_store::journal::entry::{Action, Body, Draft, ItemType};
-use tickfs_store::journal::{Fsync, JournalWriter, WriterOptions};
+use tickfs_store::journal::{JournalWriter, WriterOptions};
 
 use crate::bench::{Bench, NOW, TICKFS, disk, is_installed, save, who};
 

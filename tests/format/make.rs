@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tickfs_store::content::ContentWriter;
+use tickfs_store::content::{ContentWriter, PackOptions};
 use tickfs_store::disk::{Disk, SimDisk};
 use tickfs_store::history::{Point, Stand};
 use tickfs_store::ids::{BranchNo, StoreId, Tick, UnixMillis, UnixNanos};
@@ -165,7 +165,8 @@ fn save_bytes(writer: &StoreWriter, at: i64, name: &str, bytes: Vec<u8>) {
 
 /// As if the pack had grown to its full size: the next writer goes on in another.
 fn begin_next_pack(store: &Store) {
-    ContentWriter::open(Arc::clone(store.disk()), &store.layout().packs(), 1).unwrap();
+    ContentWriter::open(Arc::clone(store.disk()), &store.layout().packs(), PackOptions::rolling_at(1))
+        .unwrap();
 }
 
 /// As if the segment had grown to its full size.

@@ -377,7 +377,6 @@ impl Model {
         let point = self.point().ok_or("there is no base yet")?;
         let no = self.create_branch(label, point, auto)?;
         self.stand = Some(Stand { branch: no, tick: None, partial: Vec::new() });
-        self.before = None;
         partial.iter().try_for_each(|(path, at)| self.bring(path, *at))
     }
 

@@ -47,6 +47,18 @@ pub struct Compacted {
 ///
 /// Bytes that no address can reach are parked in `quarantine`, never deleted.
 pub fn compact(disk: &Arc<dyn Disk>, packs_dir: &Path, quarantine: &Path, pack: PackId) -> Result<Compacted> {
+    let compacted = compact_while(disk, packs_dir, quarantine, pack, &|| true)?;
+    Ok(compacted.expect("it was not told to stop, because nobody could"))
+}
+
+/// The same; `None` if `goes_on` said no before it was done: then all is as it was.
+pub fn compact_while(
+    disk: &Arc<dyn Disk>,
+    packs_dir: &Path,
+    quarantine: &Path,
+    pack: PackId,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Option<Compacted>> {
     let packs = list_packs(&**disk, packs_dir)?;
     if packs.last().is_none_or(|(newest, _)| *newest == pack) {
         return Err(Error::refused(format!("pack {} is the newest and may still grow", pack.0)));
@@ -57,11 +69,13 @@ pub fn compact(disk: &Arc<dyn Disk>, packs_dir: &Path, quarantine: &Path, pack: 
     let contents = survey(&hot)?;
     let cold_is_there = packs.contains(&(pack, PackForm::Cold));
     let written = if cold_is_there { cold_path.clone() } else { with_tmp(&cold_path) };
-    if !cold_is_there {
-        write_cold(&**disk, &written, &hot, &contents)?;
+    if !cold_is_there && !write_cold(&**disk, &written, &hot, &contents, goes_on)? {
+        return Ok(None);
     }
     let cold = OpenPack::open_cold(&**disk, &written, pack)?;
-    verify(&hot, &cold, &contents)?;
+    if !verify(&hot, &cold, &contents, goes_on)? {
+        return Ok(None);
+    }
     if !cold_is_there {
         disk.rename(&written, &cold_path).map_err(Error::io("rename", &written))?;
     }
@@ -79,13 +93,13 @@ pub fn compact(disk: &Arc<dyn Disk>, packs_dir: &Path, quarantine: &Path, pack: 
         }
     }
     disk.sync_dir(packs_dir).map_err(Error::io("sync", packs_dir))?;
-    Ok(Compacted {
+    Ok(Some(Compacted {
         records: contents.records.len() as u64,
         hot_len,
         cold_len,
         torn: contents.torn,
         orphans: contents.orphans,
-    })
+    }))
 }
 
 /// Writes each range that held no sound record to a file of its own: `h-00000001.pk.<offset>`.
@@ -173,15 +187,24 @@ fn survey(hot: &OpenPack) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Writes the cold pack, durable under its temporary name.
-fn write_cold(disk: &dyn Disk, path: &Path, hot: &OpenPack, contents: &Contents) -> Result<()> {
+/// Writes the cold pack, durable under its temporary name; says whether it came to the end.
+fn write_cold(
+    disk: &dyn Disk,
+    path: &Path,
+    hot: &OpenPack,
+    contents: &Contents,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<bool> {
     let file = disk.create_append(path).map_err(Error::io("create", path))?;
     let mut writer = ColdWriter { path, file, hot, end: 0, groups: Vec::new(), entries: Vec::new() };
     writer.append(&pack_header(COLD_MAGIC, hot.id))?;
     for family in families(&contents.records) {
+        if !goes_on() {
+            return Ok(false);
+        }
         writer.append_family(&contents.records, &family)?;
     }
-    writer.finish()
+    writer.finish().map(|()| true)
 }
 
 /// Keyframes with all that rests on them, those together that share a prefix.
@@ -409,9 +432,12 @@ impl ColdWriter<'_> {
     }
 }
 
-/// Reads everything from both, and compares.
-fn verify(hot: &OpenPack, cold: &OpenPack, contents: &Contents) -> Result<()> {
+/// Reads everything from both, and compares; says whether it came to the end.
+fn verify(hot: &OpenPack, cold: &OpenPack, contents: &Contents, goes_on: &dyn Fn() -> bool) -> Result<bool> {
     for record in &contents.records {
+        if !goes_on() {
+            return Ok(false);
+        }
         let is_equal = if record.header.kind == Kind::Chunk {
             chunk_bytes(hot, record)? == chunk_bytes(cold, record)?
         } else {
@@ -423,7 +449,7 @@ fn verify(hot: &OpenPack, cold: &OpenPack, contents: &Contents) -> Result<()> {
             return Err(cold.corrupt(0, format!("what it holds for {} is not what was compacted", record.at)));
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn chunk_bytes(pack: &OpenPack, record: &Record) -> Result<Vec<u8>> {

@@ -39,12 +39,12 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-pub use compact::{Compacted, compact};
+pub use compact::{Compacted, compact, compact_while};
 pub use describe::{Description, Step};
 pub use encode::{Base, Encoded, encode};
 pub use large::CHUNK_LEN;
 pub(crate) use pack::list_packs;
-pub use pack::{ContentWriter, ROLL_AT, Stored};
+pub use pack::{ContentWriter, PackOptions, ROLL_AT, Stored};
 pub use read::{ContentReader, ContentStream};
 pub use record::Kind;
 pub use scrub::{Damage, DamageKind, scrub};

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::disk::{Disk, DiskFile, Fsync, read_exact_at};
 use crate::ids::{Address, ContentHash, PackForm, PackId};
 use crate::{Error, Result};
 
@@ -22,12 +22,31 @@ use super::record::{
 /// The size at which the writer begins the next pack, unless told otherwise.
 pub const ROLL_AT: u64 = 64 * 1024 * 1024;
 
+#[derive(Debug, Clone, Copy)]
+pub struct PackOptions {
+    pub roll_at: u64,
+    pub fsync: Fsync,
+}
+
+impl Default for PackOptions {
+    fn default() -> Self {
+        Self { roll_at: ROLL_AT, fsync: Fsync::default() }
+    }
+}
+
+impl PackOptions {
+    #[must_use]
+    pub fn rolling_at(roll_at: u64) -> Self {
+        Self { roll_at, ..Self::default() }
+    }
+}
+
 /// Owns the active hot pack.
 #[derive(Debug)]
 pub struct ContentWriter {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    roll_at: u64,
+    options: PackOptions,
     active: Active,
     is_dirty: bool,
     /// Who made the active pack may have died before its name was durable.
@@ -53,25 +72,25 @@ pub struct Stored {
 
 impl ContentWriter {
     /// Goes on with the newest hot pack if it may still grow, else begins the next. The directory must exist.
-    pub fn open(disk: Arc<dyn Disk>, packs_dir: &Path, roll_at: u64) -> Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, packs_dir: &Path, options: PackOptions) -> Result<Self> {
         let packs = list_packs(&*disk, packs_dir)?;
         let newest = packs.last().copied();
         let resumed = match newest {
             // A pack with a cold form was compacted as it was: it must not grow any more.
             Some((id, PackForm::Hot)) if !packs.contains(&(id, PackForm::Cold)) => {
-                Active::resume(&*disk, packs_dir, id)?.filter(|active| active.end < roll_at)
+                Active::resume(&*disk, packs_dir, id)?.filter(|active| active.end < options.roll_at)
             }
             _ => None,
         };
         let is_name_dirty = resumed.is_some();
         let active = match resumed {
             Some(active) => active,
-            None => Active::begin(&*disk, packs_dir, following(newest.map(|(id, _)| id))?)?,
+            None => Active::begin(&*disk, packs_dir, following(newest.map(|(id, _)| id))?, options.fsync)?,
         };
         // What the process before wrote and did not sync is not ours to vouch for: it is made durable with the first
         // record that follows it.
         let dir = packs_dir.to_path_buf();
-        Ok(Self { disk, dir, roll_at, active, is_dirty: true, is_name_dirty, is_poisoned: false })
+        Ok(Self { disk, dir, options, active, is_dirty: true, is_name_dirty, is_poisoned: false })
     }
 
     /// The pack that the next record goes to.
@@ -165,10 +184,10 @@ impl ContentWriter {
         Ok(address)
     }
 
-    /// Makes durable what was appended since the last sync.
+    /// Makes durable what was appended since the last sync; by policy it may do nothing.
     pub fn sync(&mut self) -> Result<()> {
         self.check_poison()?;
-        if self.is_dirty {
+        if self.is_dirty && self.options.fsync == Fsync::Mutation {
             let synced = self.active.file.sync().and_then(|()| match self.is_name_dirty {
                 true => self.disk.sync_dir(&self.dir),
                 false => Ok(()),
@@ -183,15 +202,16 @@ impl ContentWriter {
     }
 
     /// Begins the next pack if the active one is full. To be called between mutations only: what was encoded against
-    /// the old pack is refused by the new one.
-    pub fn roll_if_full(&mut self) -> Result<()> {
+    /// the old pack is refused by the new one. Says whether it did.
+    pub fn roll_if_full(&mut self) -> Result<bool> {
         self.check_poison()?;
-        if self.active.end < self.roll_at {
-            return Ok(());
+        if self.active.end < self.options.roll_at {
+            return Ok(false);
         }
         self.sync()?;
-        self.active = Active::begin(&*self.disk, &self.dir, following(Some(self.active.id))?)?;
-        Ok(())
+        let next = following(Some(self.active.id))?;
+        self.active = Active::begin(&*self.disk, &self.dir, next, self.options.fsync)?;
+        Ok(true)
     }
 
     fn check_poison(&self) -> Result<()> {
@@ -219,11 +239,14 @@ fn following(newest: Option<PackId>) -> Result<PackId> {
 }
 
 impl Active {
-    fn begin(disk: &dyn Disk, dir: &Path, id: PackId) -> Result<Self> {
+    fn begin(disk: &dyn Disk, dir: &Path, id: PackId, fsync: Fsync) -> Result<Self> {
         let path = dir.join(id.hot_name());
         let file = disk.create_append(&path).map_err(Error::io("create", &path))?;
         let begin = || {
             file.append(&pack_header(HOT_MAGIC, id)).map_err(Error::io("append to", &path))?;
+            if fsync == Fsync::Never {
+                return Ok(());
+            }
             file.sync().map_err(Error::io("sync", &path))?;
             disk.sync_dir(dir).map_err(Error::io("sync", dir))
         };

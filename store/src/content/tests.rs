@@ -27,8 +27,12 @@ struct Bench {
 impl Bench {
     fn new(roll_at: u64) -> Self {
         let disk = Arc::new(MemoryDisk::default());
-        let writer =
-            ContentWriter::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR), roll_at).unwrap();
+        let writer = ContentWriter::open(
+            Arc::clone(&disk) as Arc<dyn Disk>,
+            Path::new(DIR),
+            PackOptions::rolling_at(roll_at),
+        )
+        .unwrap();
         let reader = ContentReader::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR));
         Self { disk, writer, reader, kept: Vec::new(), kinds: Vec::new() }
     }
@@ -150,7 +154,12 @@ fn opening_again_goes_on_in_the_same_pack_until_it_is_full() {
     let mut bench = Bench::new(100_000);
     let address = bench.keep(&source(50), None);
     let open = |roll_at| {
-        ContentWriter::open(Arc::clone(&bench.disk) as Arc<dyn Disk>, Path::new(DIR), roll_at).unwrap()
+        ContentWriter::open(
+            Arc::clone(&bench.disk) as Arc<dyn Disk>,
+            Path::new(DIR),
+            PackOptions::rolling_at(roll_at),
+        )
+        .unwrap()
     };
     let mut again = open(100_000);
     assert_eq!(again.active(), PackId(1));
@@ -165,7 +174,8 @@ fn a_pack_whose_beginning_was_torn_is_left_alone() {
     let bench = Bench::new(ROLL_AT);
     bench.disk.put(&Bench::pack_path(2), vec![0; 7]);
     let again =
-        ContentWriter::open(Arc::clone(&bench.disk) as Arc<dyn Disk>, Path::new(DIR), ROLL_AT).unwrap();
+        ContentWriter::open(Arc::clone(&bench.disk) as Arc<dyn Disk>, Path::new(DIR), PackOptions::default())
+            .unwrap();
     assert_eq!(again.active(), PackId(3));
 }
 
@@ -390,7 +400,7 @@ impl Bench {
     /// Begins the next pack, so that this one may be compacted.
     fn roll(&mut self) {
         let disk = Arc::clone(&self.disk) as Arc<dyn Disk>;
-        self.writer = ContentWriter::open(disk, Path::new(DIR), 1).unwrap();
+        self.writer = ContentWriter::open(disk, Path::new(DIR), PackOptions::rolling_at(1)).unwrap();
     }
 
     fn compact(&self, pack: u32) -> crate::Result<Compacted> {
@@ -474,7 +484,7 @@ fn a_pack_in_both_forms_does_not_grow() {
     let cold = Path::new(DIR).join(PackId(1).cold_name());
     bench.disk.put(&cold, forms.disk.bytes(&cold));
     let disk = Arc::clone(&bench.disk) as Arc<dyn Disk>;
-    let writer = ContentWriter::open(disk, Path::new(DIR), ROLL_AT).unwrap();
+    let writer = ContentWriter::open(disk, Path::new(DIR), PackOptions::default()).unwrap();
     assert_eq!(writer.active(), PackId(2));
 }
 

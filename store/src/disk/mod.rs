@@ -130,6 +130,15 @@ pub fn read_exact_at(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io::Re
     }
 }
 
+/// When what is appended is made durable (`store.journal.fsync` in the configuration).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fsync {
+    #[default]
+    Mutation,
+    /// A power cut may take the last seconds. What replaces older history is still synced before that goes.
+    Never,
+}
+
 /// Whether a small file that replaces another must survive a power cut, or is a cache that may be lost whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {

@@ -41,7 +41,7 @@ pub(super) fn examine(store: &Store, depth: Depth, report: &mut Report) -> Resul
     let mut tell = |kind, what: String| {
         report.add(Severity::Warning, kind, what).at(&path, None).next("tickfs doctor --repair");
     };
-    match store.index().read(|q| index::integrity(q.0)) {
+    match store.index().examine(index::integrity) {
         Ok(faults) => faults.into_iter().for_each(|fault| tell("index_damaged", fault)),
         Err(error) => tell("index_damaged", format!("cannot be examined: {}", with_source(&error))),
     }

@@ -27,6 +27,7 @@ pub(crate) use reading::Trace;
 pub(crate) use rows::{Live, Rows};
 pub use rows::{Span, TickRow, Version};
 
+use crate::disk::Fsync;
 use crate::error::{Error, Result};
 use crate::ids::{SegmentId, Seq, StoreId};
 use crate::journal::JournalEnd;
@@ -91,6 +92,11 @@ impl Index {
         Err(Error::refused("the index changes too fast to be read"))
     }
 
+    /// Runs a question that takes the database as a whole, on a connection of its own and in no transaction.
+    pub(crate) fn examine<T>(&self, ask: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        Reading::open(&self.path, self.trace)?.examine(&self.path, ask)
+    }
+
     /// Forgets every idle connection: the file behind them was replaced, or must be closed.
     pub(crate) fn forget_connections(&self) {
         let mut pool = self.idle.lock();
@@ -99,11 +105,15 @@ impl Index {
     }
 
     /// The writer's connection, if the file can be used as it is.
-    pub(crate) fn open_writer(&self, store: &StoreId) -> std::result::Result<Connection, Unusable> {
+    pub(crate) fn open_writer(
+        &self,
+        store: &StoreId,
+        fsync: Fsync,
+    ) -> std::result::Result<Connection, Unusable> {
         if !self.path.exists() {
             return Err(Unusable::Missing);
         }
-        let db = open_to_write(&self.path).map_err(|_unreadable| Unusable::Damaged)?;
+        let db = open_to_write(&self.path, fsync).map_err(|_unreadable| Unusable::Damaged)?;
         match (meta_int(&db, "version"), meta_text(&db, "store_id")) {
             (Ok(Some(schema::VERSION)), Ok(Some(id))) if id == store.as_str() => Ok(db),
             (Ok(_), Ok(_)) => Err(Unusable::Foreign),
@@ -116,6 +126,7 @@ impl Index {
     pub(crate) fn replace(
         &self,
         store: &StoreId,
+        fsync: Fsync,
         fill: impl FnOnce(&Connection) -> Result<JournalEnd>,
     ) -> Result<Connection> {
         let aside = sibling(&self.path, ".new");
@@ -124,7 +135,7 @@ impl Index {
         self.forget_connections();
         remove_database(&self.path)?;
         std::fs::rename(&aside, &self.path).map_err(Error::io("put the new index in place", &self.path))?;
-        self.open_writer(store)
+        self.open_writer(store, fsync)
             .map_err(|why| Error::corrupt(&self.path, 0, format!("the index that was just built is {why:?}")))
     }
 
@@ -157,7 +168,7 @@ impl Index {
     }
 }
 
-fn open_to_write(path: &Path) -> Result<Connection> {
+fn open_to_write(path: &Path, fsync: Fsync) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
         let db = Connection::open_with_flags(path, flags)?;
@@ -165,6 +176,9 @@ fn open_to_write(path: &Path) -> Result<Connection> {
         keep_plans(&db)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.execute_batch(schema::PRAGMAS)?;
+        // The journal makes it good: only checkpoints of the log are synced, so that the database itself stays whole.
+        let synchronous = if fsync == Fsync::Mutation { "NORMAL" } else { "OFF" };
+        db.pragma_update(None, "synchronous", synchronous)?;
         Ok(db)
     };
     open().map_err(Error::index("was opened"))

@@ -83,6 +83,14 @@ impl Reading {
         Some(self.ask_at_once(ask))
     }
 
+    pub(super) fn examine<T>(self, path: &Path, ask: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let answer = ask(&self.db);
+        match self.immutable && Stamp::of(path) != Some(self.file) {
+            true => Err(Error::refused("the index changed while it was examined: try again")),
+            false => answer,
+        }
+    }
+
     /// What a writer commits meanwhile is seen by none of the statements, or by all.
     fn ask_at_once<T>(&self, ask: impl FnOnce(Query<'_>) -> Result<T>) -> Result<T> {
         let run = |sql| self.db.prepare_cached(sql).and_then(|mut s| s.execute([])).map(drop);

@@ -11,7 +11,6 @@ pub(crate) const VERSION: i64 = 1;
 /// Applied to every connection.
 pub(crate) const PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = NORMAL;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -8000;
 ";

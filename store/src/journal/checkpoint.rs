@@ -329,12 +329,30 @@ pub fn park(disk: &Arc<dyn Disk>, dir: &JournalDir) -> Result<Parked> {
         disk.sync_dir(&dir.archive()).map_err(Error::io("sync the directory", &dir.archive()))?;
         disk.sync_dir(dir.path()).map_err(Error::io("sync the directory", dir.path()))?;
     }
-    for old in found.good.iter().skip(KEPT) {
+    parked.removed = remove_old(&**disk, dir, &found.good)?;
+    Ok(parked)
+}
+
+/// Removes the checkpoints that newer good ones make useless.
+pub fn prune(disk: &Arc<dyn Disk>, dir: &JournalDir) -> Result<Vec<String>> {
+    remove_old(&**disk, dir, &list(disk, dir)?.good)
+}
+
+fn remove_old(disk: &dyn Disk, dir: &JournalDir, good: &[CheckpointFile]) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for old in good.iter().skip(KEPT) {
         let path = old.path(dir);
         disk.remove_file(&path).map_err(Error::io("remove", &path))?;
-        parked.removed.push(old.file.clone());
+        removed.push(old.file.clone());
     }
-    Ok(parked)
+    Ok(removed)
+}
+
+/// Whether a segment was closed since the newest checkpoint, by their names alone.
+pub fn is_due(disk: &dyn Disk, dir: &JournalDir) -> Result<bool> {
+    let newest = names(disk, dir)?.last().copied();
+    let active = Segments::list(disk, dir, false)?.last().filter(|last| last.id.0 > Seq(1));
+    Ok(active.is_some_and(|active| newest.is_none_or(|newest| newest < active.id.0)))
 }
 
 #[cfg(test)]

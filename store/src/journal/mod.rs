@@ -24,4 +24,4 @@ pub use head::Head;
 pub use reader::{Entry, JournalReader, Opened, ReadFrom, ReadOptions, ReadReport, holds, scan_all};
 pub use segment::{JournalDir, JournalEnd, LinePlace, Segments, is_current};
 pub(crate) use whole::read_whole;
-pub use writer::{Fsync, Group, JournalWriter, WriterOptions};
+pub use writer::{Group, JournalWriter, WriterOptions};

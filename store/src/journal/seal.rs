@@ -74,25 +74,38 @@ pub struct Sealed {
 /// Seals every rolled segment that is still plain. Needs the store's lock.
 pub fn seal_rolled(disk: &dyn Disk, dir: &JournalDir) -> Result<Vec<Sealed>> {
     let mut sealed = Vec::new();
-    while let Some(segment) = next_to_seal(disk, dir)? {
-        sealed.push(seal(disk, dir, segment)?);
+    while let Some(next) = seal_next(disk, dir)? {
+        sealed.push(next);
     }
     Ok(sealed)
 }
 
-/// The oldest rolled segment that is still plain.
-fn next_to_seal(disk: &dyn Disk, dir: &JournalDir) -> Result<Option<SegmentId>> {
-    let segments = Segments::list(disk, dir, false)?;
-    let rolled = segments.files().split_last().map_or(&[][..], |(_, rolled)| rolled);
-    Ok(rolled.iter().find(|file| file.form == SegmentForm::Plain).map(|file| file.id))
+/// Seals the oldest rolled segment that is still plain; `None` if there is none.
+pub fn seal_next(disk: &dyn Disk, dir: &JournalDir) -> Result<Option<Sealed>> {
+    next_to_seal(disk, dir)?.map(|file| seal_file(disk, dir, file)).transpose()
 }
 
-/// Seals the oldest rolled segment that is still plain; any other is refused.
+/// The oldest rolled segment behind the chain, parked or not. One that is older than the end of the chain has no place
+/// in it any more, and stays plain.
+fn next_to_seal(disk: &dyn Disk, dir: &JournalDir) -> Result<Option<SegmentFile>> {
+    let segments = Segments::list(disk, dir, true)?;
+    let rolled = segments.files().split_last().map_or(&[][..], |(_, rolled)| rolled);
+    let chained = rolled.iter().rposition(|file| file.form == SegmentForm::Sealed).map_or(0, |last| last + 1);
+    Ok(rolled.get(chained).copied())
+}
+
+/// Seals the segment that is the next; any other is refused.
 pub fn seal(disk: &dyn Disk, dir: &JournalDir, segment: SegmentId) -> Result<Sealed> {
-    if next_to_seal(disk, dir)? != Some(segment) {
-        return Err(Error::refused(format!("{} is not the next segment to seal", segment.file_name())));
+    match next_to_seal(disk, dir)? {
+        Some(file) if file.id == segment => seal_file(disk, dir, file),
+        _ => Err(Error::refused(format!("{} is not the next segment to seal", segment.file_name()))),
     }
-    let (plain_path, sealed_path) = (dir.plain(segment), dir.sealed(segment));
+}
+
+fn seal_file(disk: &dyn Disk, dir: &JournalDir, file: SegmentFile) -> Result<Sealed> {
+    let segment = file.id;
+    let sealed_path = SegmentFile { form: SegmentForm::Sealed, ..file }.path(dir);
+    let (plain_path, names) = (file.path(dir), if file.archived { dir.archive() } else { dir.path().into() });
     let plain = read_all(disk, &plain_path).map_err(Error::io("read", &plain_path))?;
     let previous = hash_before(disk, dir, segment)?;
     let bytes = encode(&plain, previous).map_err(Error::io("compress", &plain_path))?;
@@ -104,9 +117,9 @@ pub fn seal(disk: &dyn Disk, dir: &JournalDir, segment: SegmentId) -> Result<Sea
         return Err(Error::corrupt(&temp, 0, "what was read back differs from the plain segment"));
     }
     disk.rename(&temp, &sealed_path).map_err(Error::io("rename", &temp))?;
-    disk.sync_dir(dir.path()).map_err(Error::io("sync the directory", dir.path()))?;
+    disk.sync_dir(&names).map_err(Error::io("sync the directory", &names))?;
     disk.remove_file(&plain_path).map_err(Error::io("remove", &plain_path))?;
-    disk.sync_dir(dir.path()).map_err(Error::io("sync the directory", dir.path()))?;
+    disk.sync_dir(&names).map_err(Error::io("sync the directory", &names))?;
     Ok(Sealed { segment, plain_len: plain.len() as u64, sealed_len: bytes.len() as u64 })
 }
 

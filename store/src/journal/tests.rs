@@ -2,6 +2,7 @@
 
 use super::testing::{Bench, Faults, note, origin, update, write_one};
 use super::*;
+use crate::disk::Fsync;
 use crate::ids::{SegmentId, Seq};
 
 fn first() -> SegmentId {

@@ -16,20 +16,12 @@ use super::head::Head;
 use super::recovery::{self, Adjudication, Tail, TornRange};
 use super::segment::{JournalDir, JournalEnd, SegmentFile, Segments};
 use super::{reader, schema};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, Fsync};
 use crate::error::{Error, Result};
 use crate::ids::{SegmentForm, SegmentId, Seq, StoreId, UnixMillis};
 
 /// A segment this long is followed by a new one.
 pub const ROLL_AT: u64 = 10 * 1024 * 1024;
-
-/// When the journal is made durable (`store.journal.fsync` in the configuration).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Fsync {
-    #[default]
-    Mutation,
-    Never,
-}
 
 #[derive(Debug, Clone, Copy)]
 pub struct WriterOptions {

@@ -19,7 +19,7 @@ impl Store {
             reconcile::fill(self, db, end.seq)?;
             Ok(end)
         });
-        let found = built.and_then(|()| index.read(|query| index::differences(query.0, &aside)));
+        let found = built.and_then(|()| index.examine(|db| index::differences(db, &aside)));
         index::remove_database(&aside)?;
         found
     }

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::disk::{self, Disk};
+use crate::disk::{self, Disk, Fsync};
 use crate::error::{Error, Result};
-use crate::journal::Fsync;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use config::{Config, Dual, RecordConfig};
 pub use layout::Layout;
-pub use maintain::Upkeep;
+pub use maintain::{Upkeep, UpkeepStep};
 pub use mutation::{Content, Meta, Mutation, Saved};
 pub(crate) use reconcile::{load_branches, load_cursor};
 pub use scope::Scope;

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 
 use super::Store;
 use super::mutation::{CURSOR_ID, Heads};
-use crate::content::ContentWriter;
+use crate::content::{ContentWriter, PackOptions};
+use crate::disk::Fsync;
 use crate::error::{Error, Result};
 use crate::history::{Branches, Cursor};
 use crate::ids::{BranchNo, Seq, Tick, UnixMillis};
@@ -26,7 +27,8 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open_writer(store: &Store, who: Writer) -> Result<Opened> {
-    let usable = store.index().open_writer(store.id());
+    let sizes = &store.config().store;
+    let usable = store.index().open_writer(store.id(), sizes.journal.fsync);
     if usable.as_ref().is_err_and(|&why| why == Unusable::Damaged) {
         index::park_database(store.index().path(), &store.layout().quarantine())?;
     }
@@ -34,15 +36,14 @@ pub(super) fn open_writer(store: &Store, who: Writer) -> Result<Opened> {
         Ok(db) => index::watermark(db).ok(),
         Err(_) => None,
     };
-    let sizes = &store.config().store;
     let options = WriterOptions { fsync: sizes.journal.fsync, roll_at: sizes.journal.roll_bytes };
+    let pack_options = PackOptions { roll_at: sizes.packs.roll_bytes, fsync: sizes.journal.fsync };
     let journal_dir = store.layout().journal();
     let journal =
         JournalWriter::open(Arc::clone(store.disk()), &journal_dir, store.id().clone(), who, options)?;
-    let packs =
-        ContentWriter::open(Arc::clone(store.disk()), &store.layout().packs(), sizes.packs.roll_bytes)?;
+    let packs = ContentWriter::open(Arc::clone(store.disk()), &store.layout().packs(), pack_options)?;
     let mut found = Found { journal, packs };
-    if found.journal.end() == JournalEnd::EMPTY {
+    if found.journal.end() == JournalEnd::EMPTY && sizes.journal.fsync == Fsync::Mutation {
         make_store_durable(store)?;
     }
     if watermark != Some(found.journal.end()) {
@@ -107,7 +108,7 @@ pub(super) fn replay(store: &Store, db: &Connection, end: JournalEnd) -> Result<
 
 /// Makes the index anew from every segment there is, archived ones too.
 pub(super) fn rebuild(store: &Store, end: JournalEnd) -> Result<Connection> {
-    store.index().replace(store.id(), |db| {
+    store.index().replace(store.id(), store.config().store.journal.fsync, |db| {
         fill(store, db, end.seq)?;
         Ok(end)
     })

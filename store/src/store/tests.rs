@@ -211,7 +211,7 @@ fn a_lost_index_comes_back_identical() {
     std::fs::remove_file(store.layout().index()).unwrap();
     let store = Store::open(Arc::new(RealDisk), store.layout().dir()).unwrap();
     assert!(matches!(store.refresh(who()).unwrap(), Freshness::Healed { .. }));
-    let differences = store.index().read(|q| crate::index::differences(q.0, &before)).unwrap();
+    let differences = store.index().examine(|db| crate::index::differences(db, &before)).unwrap();
     assert_eq!(differences, Vec::<String>::new());
     assert_eq!(store.refresh(who()).unwrap(), Freshness::Current);
 }
@@ -410,6 +410,73 @@ fn a_roll_makes_a_checkpoint_and_compaction_parks_what_it_makes_redundant() {
     store.refresh(who()).unwrap();
     assert_eq!(text(&tree(&store, 1, 3), "a"), Some("150".to_owned()));
     assert_eq!(store.view().unwrap().entities(&ItemType::HANDOFF).unwrap().len(), 7);
+}
+
+#[test]
+fn upkeep_in_the_background_goes_step_by_step_and_changes_nothing_that_can_be_read() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("s");
+    drop(open_new(&dir));
+    let config = "[store.journal]\nroll_bytes = 5000\n[store.packs]\nroll_bytes = 5000\n";
+    std::fs::write(dir.join("config.toml"), config).unwrap();
+    let store = Store::open(Arc::new(RealDisk), &dir).unwrap();
+    let writer = with_base(&store, &[("a", "0")]);
+    writer.leave_upkeep_to_background();
+    let rolls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&rolls);
+    writer.on_commit(Arc::new(move |committed| {
+        counted.fetch_add(usize::from(committed.rolled), std::sync::atomic::Ordering::Relaxed);
+    }));
+    let contents = |n: u64| blake3::hash(&n.to_le_bytes()).to_hex().repeat(20);
+    for n in 1..=120 {
+        save(&writer, "a", &contents(n));
+    }
+    assert!(rolls.load(std::sync::atomic::Ordering::Relaxed) > 4, "{rolls:?} rolls");
+    let names = |part: &str, ending: &str| {
+        let names = std::fs::read_dir(dir.join(part)).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(ending)).count()
+    };
+    assert_eq!((names("journal", ".zst"), names("journal/checkpoints", "")), (0, 0), "no mutation does it");
+    let (mut sealed, mut checkpoints, mut packs) = (0, 0, 0);
+    let hot = || store.disk().list(&store.layout().packs()).unwrap();
+    loop {
+        let before = hot();
+        match writer.upkeep_step(UnixMillis(50), &|| false).unwrap() {
+            Some(super::UpkeepStep::Sealed(_)) => sealed += 1,
+            Some(super::UpkeepStep::Checkpoint(_)) => checkpoints += 1,
+            Some(super::UpkeepStep::Stopped) => {
+                assert!(
+                    hot()
+                        .iter()
+                        .all(|name| before.contains(name) || name.to_string_lossy().ends_with(".tmp"))
+                );
+                assert!(before.iter().all(|name| hot().contains(name)), "it was told to stop");
+                let step = writer.upkeep_step(UnixMillis(50), &|| true).unwrap();
+                assert!(matches!(step, Some(super::UpkeepStep::Pack(..))), "{step:?}");
+                packs += 1;
+            }
+            Some(step) => panic!("{step:?}"),
+            None => break,
+        }
+        save(&writer, "b", &sealed.to_string());
+    }
+    assert!(sealed > 1 && checkpoints >= 1 && packs > 1, "{sealed}, {checkpoints}, {packs}");
+    for n in 1..=120 {
+        assert_eq!(text(&tree(&store, 1, n), "a"), Some(contents(n)), "tick {n}");
+    }
+    drop(writer);
+    std::fs::write(
+        dir.join("config.toml"),
+        config.replace("[store.packs]", "fsync = \"never\"\n[store.packs]"),
+    )
+    .unwrap();
+    let store = Store::open(Arc::new(RealDisk), &dir).unwrap();
+    let writer = self::writer(&store);
+    for n in 0..60 {
+        save(&writer, "a", &contents(n));
+    }
+    let step = writer.upkeep_step(UnixMillis(60), &|| true).unwrap();
+    assert!(step.is_none(), "nothing is synced, so nothing may be replaced: {step:?}");
 }
 
 /// Shows PR-44: every revision can be rebuilt, deleted keys included, and applying the kept lines one by one gives the

@@ -13,17 +13,18 @@ use rusqlite::Connection;
 
 use super::Store;
 use super::group::{Job, Slot, Task};
+use super::maintain::Turns;
 use super::mutation::{Heads, Mutation};
 use super::reconcile;
 use super::scope::Scope;
 use crate::content::ContentWriter;
-use crate::disk::DiskLock;
+use crate::disk::{DiskLock, Fsync};
 use crate::error::{Error, Result};
 use crate::history::Known;
 use crate::ids::{Seq, Tick, UnixMillis};
 use crate::index::{self, Query};
 use crate::journal::entry::{Action, Draft, Writer};
-use crate::journal::{Fsync, JournalEnd, JournalWriter};
+use crate::journal::{JournalEnd, JournalWriter};
 
 pub struct StoreWriter {
     store: Store,
@@ -31,7 +32,7 @@ pub struct StoreWriter {
     inner: Mutex<Inner>,
     queue: Mutex<Vec<Box<dyn Job>>>,
     listeners: Mutex<Vec<Listener>>,
-    pub(super) upkeep_failures: Mutex<Vec<String>>,
+    pub(super) upkeep: Turns,
     _told: Told,
     /// Freed last: by then everything else is closed.
     _lock: Box<dyn DiskLock>,
@@ -44,6 +45,8 @@ pub struct Committed {
     pub last_seq: Seq,
     /// The first tick that it made and the last; `None` if it made none.
     pub ticks: Option<(Tick, Tick)>,
+    /// A segment or a pack was closed, so that upkeep is due.
+    pub rolled: bool,
 }
 
 type Listener = Arc<dyn Fn(&Committed) + Send + Sync>;
@@ -54,7 +57,7 @@ struct Inner {
     packs: ContentWriter,
     heads: Heads,
     fsync: Fsync,
-    /// A segment was closed since somebody last looked.
+    /// A segment or a pack was closed since somebody last looked.
     rolled: bool,
     /// The journal got further than the index did: replay before the next mutation.
     index_is_behind: bool,
@@ -97,7 +100,7 @@ impl StoreWriter {
             inner: Mutex::new(inner),
             queue: Mutex::default(),
             listeners: Mutex::default(),
-            upkeep_failures: Mutex::default(),
+            upkeep: Turns::default(),
             _lock: lock,
         })
     }
@@ -248,7 +251,8 @@ impl Inner {
         }
         let (last_seq, last_tick) = (self.journal.end().seq, self.heads.last_tick);
         let ticks = (last_tick > tick_before).then_some((tick_before.next(), last_tick));
-        (last_seq > seq_before).then(|| Committed { first_seq: seq_before.next(), last_seq, ticks })
+        let (first_seq, rolled) = (seq_before.next(), self.rolled);
+        (last_seq > seq_before).then_some(Committed { first_seq, last_seq, ticks, rolled })
     }
 
     fn try_commit(
@@ -258,7 +262,7 @@ impl Inner {
         outcomes: &mut Vec<Result<()>>,
     ) -> Result<()> {
         self.catch_up(store)?;
-        self.packs.roll_if_full()?;
+        self.rolled |= self.packs.roll_if_full()?;
         let now = jobs.iter().map(|job| job.now()).max().unwrap_or_default();
         let db = &self.db;
         let savepoints = jobs.len() > 1;
