@@ -28,5 +28,5 @@ pub use attr::{Attr, Kind};
 pub use counters::{Counters, Operation};
 pub use error::{Error, Result};
 pub use inode::Ino;
-pub use mount::Mount;
+pub use mount::{Mount, detach};
 pub use view::{DirEntry, Entry, Extras, ListTicks, Options, View};

@@ -141,7 +141,9 @@ impl Serialize for NameBytes<'_> {
     }
 }
 
-pub(crate) struct OwnedNameBytes(pub(crate) Vec<u8>);
+/// The same, read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedNameBytes(pub Vec<u8>);
 
 impl<'de> Deserialize<'de> for OwnedNameBytes {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {

@@ -4,9 +4,23 @@ use crate::bench::Bench;
 
 #[test]
 fn cli_help_says_what_was_agreed() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 24] = [
         &["--help"],
         &["init", "--help"],
+        &["mount", "--help"],
+        &["unmount", "--help"],
+        &["record", "--help"],
+        &["daemon", "--help"],
+        &["daemon", "start", "--help"],
+        &["daemon", "stop", "--help"],
+        &["daemon", "status", "--help"],
+        &["daemon", "stop-all", "--help"],
+        &["daemon", "pause", "--help"],
+        &["daemon", "set-threads", "--help"],
+        &["daemon", "get-threads", "--help"],
+        &["service", "--help"],
+        &["service", "install", "--help"],
+        &["service", "remove", "--help"],
         &["events", "--help"],
         &["events", "dump", "--help"],
         &["events", "tail", "--help"],

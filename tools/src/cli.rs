@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, doctor, events, export, init, inspect, man, migrate};
+use crate::commands::{
+    completions, daemon, doctor, events, export, init, inspect, man, migrate, mount, record, service, unmount,
+};
 
 /// Records everything that happens to a project and shows it as files.
 ///
@@ -23,6 +25,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Init(init::Arguments),
+    Mount(mount::Arguments),
+    Unmount(unmount::Arguments),
+    Record(record::Arguments),
+    #[command(subcommand)]
+    Daemon(daemon::Verb),
+    #[command(subcommand)]
+    Service(service::Verb),
     #[command(subcommand)]
     Events(events::Verb),
     Inspect(inspect::Arguments),

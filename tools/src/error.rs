@@ -4,20 +4,21 @@
 //! 2 wrong usage. That nobody reads on behind a pipe is no error.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
+use serde::{Deserialize, Serialize};
 use tickfs_store::Error as StoreError;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
-/// A failure that a command itself explains.
-#[derive(Debug, Clone, thiserror::Error)]
+/// A failure that a command itself explains, here or in the process that it asked.
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[error("{what}")]
 pub(crate) struct Failure {
     what: String,
-    place: Option<PathBuf>,
+    place: Option<String>,
     next: Option<String>,
 }
 
@@ -26,8 +27,8 @@ impl Failure {
         Self { what: what.into(), place: None, next: None }
     }
 
-    pub(crate) fn at(self, place: impl Into<PathBuf>) -> Self {
-        Self { place: Some(place.into()), ..self }
+    pub(crate) fn at(self, place: impl AsRef<Path>) -> Self {
+        Self { place: Some(place.as_ref().display().to_string()), ..self }
     }
 
     pub(crate) fn next(self, next: impl Into<String>) -> Self {
@@ -62,7 +63,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 impl Failure {
     fn line(&self) -> String {
-        let place = self.place.as_ref().map(|place| format!(" ({})", place.display()));
+        let place = self.place.as_ref().map(|place| format!(" ({place})"));
         let next = self.next.as_ref().map(|next| format!(": {next}"));
         format!("tickfs: {}{}{}", self.what, place.unwrap_or_default(), next.unwrap_or_default())
     }
@@ -74,7 +75,7 @@ impl From<&anyhow::Error> for Failure {
         let mut doing = Vec::new();
         for cause in error.chain() {
             let told = cause.downcast_ref::<Self>().cloned();
-            let told = told.or_else(|| cause.downcast_ref::<StoreError>().map(of_store));
+            let told = told.or_else(|| of_a_room(cause));
             let told = told.or_else(|| Some(Self::new(plain(cause.downcast_ref::<io::Error>()?))));
             if let Some(told) = told {
                 doing.push(told.what);
@@ -84,6 +85,24 @@ impl From<&anyhow::Error> for Failure {
         }
         Self::new(doing.join(": "))
     }
+}
+
+/// What the rooms pass on of each other is found in them.
+fn of_a_room(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
+    let of_fs = |error: &tickfs_fs::Error| match error {
+        tickfs_fs::Error::Store(error) => of_store(error),
+        tickfs_fs::Error::Mount { what, source } => Failure::new(format!("{what}: {}", plain(source))),
+        other => Failure::new(other.to_string()),
+    };
+    let of_tracer = |error: &tickfs_tracer::files::Error| match error {
+        tickfs_tracer::files::Error::Store(error) => of_store(error),
+        tickfs_tracer::files::Error::Io { action, path, source } => {
+            Failure::new(format!("could not {action}: {}", plain(source))).at(path)
+        }
+        other => Failure::new(other.to_string()),
+    };
+    let told = cause.downcast_ref::<StoreError>().map(of_store);
+    told.or_else(|| cause.downcast_ref().map(of_fs)).or_else(|| cause.downcast_ref().map(of_tracer))
 }
 
 fn of_store(error: &StoreError) -> Failure {

@@ -28,7 +28,7 @@ impl Where {
         Ok(Store::open_untouched(disk(), &self.dir()?)?)
     }
 
-    fn dir(&self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn dir(&self) -> anyhow::Result<PathBuf> {
         if let Some(store) = &self.store {
             return settled(store);
         }
@@ -36,7 +36,7 @@ impl Where {
             Some(path) => settled(path)?,
             None => working_directory()?,
         };
-        nearest(&path)?.ok_or_else(|| {
+        nearest(&path)?.or_else(|| meant_in(&path)).ok_or_else(|| {
             Failure::new("no store records this")
                 .at(&path)
                 .next("`tickfs init DIR` makes one, --store DIR names one that lies elsewhere")
@@ -68,8 +68,17 @@ pub(crate) fn places(root: &Path) -> Vec<PathBuf> {
     beside.into_iter().chain([root.join(".tickfs")]).collect()
 }
 
+/// What may not be looked at counts: opening it then says why.
 pub(crate) fn is_store(dir: &Path) -> bool {
-    Layout::new(dir).format().exists()
+    match Layout::new(dir).format().try_exists() {
+        Ok(exists) => exists,
+        Err(error) => error.kind() != std::io::ErrorKind::NotADirectory,
+    }
+}
+
+/// A store that records single files does not answer for their directory, but it is the one that is meant there.
+pub(crate) fn meant_in(dir: &Path) -> Option<PathBuf> {
+    places(dir).into_iter().find(|place| is_store(place))
 }
 
 fn answers_for(dir: &Path, path: &Path) -> anyhow::Result<bool> {

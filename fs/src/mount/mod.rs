@@ -15,6 +15,11 @@ use crate::error::Result;
 use crate::fuse;
 use crate::view::{Options, View};
 
+/// Takes away a mount that nobody serves any more. It is no error where there is none.
+pub fn detach(mountpoint: &Path) -> Result<()> {
+    system::unmount(mountpoint)
+}
+
 #[derive(Debug)]
 pub struct Mount {
     mountpoint: PathBuf,

@@ -37,7 +37,7 @@ pub fn mend(writer: &StoreWriter, report: &Report) -> Result<Mended> {
 }
 
 /// Moves a file into `quarantine/`, under a name that is free there: from where, to where. `None`: it is gone already.
-fn park(store: &Store, path: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
+pub fn park(store: &Store, path: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     let quarantine = store.layout().quarantine();
     let disk = store.disk();
     if disk.stat(path).map_err(Error::io("look for", path))?.is_none() {

@@ -16,7 +16,7 @@ mod surroundings;
 mod tests;
 
 pub use findings::{Facts, Finding, Report, Severity};
-pub use mend::{Mended, mend};
+pub use mend::{Mended, mend, park};
 pub use surroundings::Surroundings;
 
 use crate::error::Result;

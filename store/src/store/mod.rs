@@ -67,6 +67,9 @@ struct Inner {
     latest: RwLock<Option<Known>>,
 }
 
+/// So long the making of a store may take that somebody else has begun.
+const INIT_WAIT: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Serialize, Deserialize)]
 struct FormatFile {
     format: u32,
@@ -106,17 +109,24 @@ impl Store {
             )));
         }
         let existed = disk.stat(dir).map_err(Error::io("look for", dir))?.is_some();
+        disk.create_dir(dir).map_err(Error::io("create", dir))?;
+        // Of two that make it at once, the second finds it made.
+        let lock = disk.lock(&layout.lock(), INIT_WAIT).map_err(Error::io("lock", &layout.lock()))?;
+        if lock.is_none() || disk.stat(&layout.format()).map_err(Error::io("look for", dir))?.is_some() {
+            return Err(Error::refused(format!("{} is a store already", dir.display())));
+        }
         Self::lay_out(&*disk, &layout, id, scope).inspect_err(|_| {
             if !existed {
                 remove_what_was_begun(&*disk, &layout);
             }
         })?;
+        drop(lock);
         Self::open(disk, dir)
     }
 
     /// FORMAT comes last: a directory without it is no store.
     fn lay_out(disk: &dyn Disk, layout: &Layout, store_id: StoreId, scope: Option<&Scope>) -> Result<()> {
-        for dir in [layout.dir().to_path_buf(), layout.journal(), layout.packs()] {
+        for dir in [layout.journal(), layout.packs()] {
             disk.create_dir(&dir).map_err(Error::io("create", &dir))?;
         }
         JournalDir::new(&layout.journal()).create(disk)?;
@@ -276,7 +286,8 @@ impl Store {
 /// Best effort after a failed `init`; what cannot be removed is empty and does no harm.
 fn remove_what_was_begun(disk: &dyn Disk, layout: &Layout) {
     let temp = |name| layout.dir().join(name);
-    for file in [layout.format(), temp("FORMAT.tmp"), layout.scope(), temp("SCOPE.tmp")] {
+    let files = [layout.format(), temp("FORMAT.tmp"), layout.scope(), temp("SCOPE.tmp"), layout.lock()];
+    for file in files {
         if disk.remove_file(&file).is_err() {
             continue;
         }

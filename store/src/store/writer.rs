@@ -193,6 +193,14 @@ impl StoreWriter {
         db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })
     }
 
+    /// What [`Self::close`] does, where others may still hold the writer.
+    pub fn rest(&self) -> Result<()> {
+        let mut inner = self.inner.lock();
+        inner.journal.sync()?;
+        inner.journal.write_head();
+        Ok(())
+    }
+
     /// Puts another index in the place of the one in use.
     pub(super) fn renew_index(
         &self,

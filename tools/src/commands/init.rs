@@ -14,6 +14,7 @@ use tickfs_store::ids::StoreId;
 use tickfs_store::path::NameBytes;
 use tickfs_store::{Error, Scope, Store};
 
+use super::adopt::adopt;
 use crate::error::{Failure, plain};
 use crate::output::path_in_json;
 use crate::{find, now, output};
@@ -30,6 +31,9 @@ pub(crate) struct Arguments {
     /// Make the store here instead; it must be on a local disk, and empty if it exists
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// The directory was moved here from elsewhere: bring its store, or the one that --store names
+    #[arg(long)]
+    adopt: bool,
     /// Do it although the directory is / or your home
     #[arg(long)]
     yes: bool,
@@ -47,36 +51,63 @@ struct Made<'a> {
     widened: bool,
 }
 
-const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How a directory came to have its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Made,
+    /// It was there, and recorded some files alone.
+    Widened,
+    /// It was there, and the directory elsewhere.
+    Adopted,
+}
+
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<()> {
     let root = root_of(arguments.root.as_deref())?;
-    if !arguments.yes && (root == Path::new("/") || Some(&root) == home().as_ref()) {
-        return Err(Failure::new("all that is below this would be recorded")
-            .at(root)
-            .next("say --yes if that is what you want")
-            .into());
+    if !arguments.yes {
+        refuse_everything(&root)?;
     }
-    let (store, widened) = match &arguments.store {
-        Some(store) => (make_there(&find::settled(store)?, &root)?, false),
+    let (store, how) = match &arguments.store {
+        named if arguments.adopt => (adopt(&root, named.as_deref())?, How::Adopted),
+        Some(store) => {
+            let place = find::settled(store)?;
+            match find::is_store(&place) {
+                true => (widen(&place, &root)?, How::Widened),
+                false => (make_there(&place, &Scope::whole(&root))?, How::Made),
+            }
+        }
         None => make(&root)?,
     };
     // The writer makes what reading needs: after this, a command that only reads has nothing to heal.
     store.writer(now::writer(), LOCK_WAIT)?.close()?;
     let dir = store.layout().dir();
     if arguments.json {
-        let made =
-            Made { root: path_in_json(&root), store: path_in_json(dir), store_id: store.id(), widened };
-        return output::json(out, &made);
+        let (root, dir) = (path_in_json(&root), path_in_json(dir));
+        let widened = how == How::Widened;
+        return output::json(out, &Made { root, store: dir, store_id: store.id(), widened });
     }
-    match widened {
-        false => writeln!(out, "made the store {} for {}", dir.display(), root.display())?,
-        true => writeln!(out, "the store {} records all of {} now", dir.display(), root.display())?,
+    let (dir, root) = (dir.display(), root.display());
+    match how {
+        How::Made => writeln!(out, "made the store {dir} for {root}")?,
+        How::Widened => writeln!(out, "the store {dir} records all of {root} now")?,
+        How::Adopted => writeln!(out, "the store {dir} belongs to {root} now")?,
     }
     Ok(())
 }
 
-fn root_of(said: Option<&Path>) -> anyhow::Result<PathBuf> {
+/// `/` and the home directory hold more than a project.
+pub(crate) fn refuse_everything(root: &Path) -> anyhow::Result<()> {
+    if root != Path::new("/") && Some(root) != home().as_deref() {
+        return Ok(());
+    }
+    Err(Failure::new("all that is below this would be recorded")
+        .at(root)
+        .next("say --yes if that is what you want")
+        .into())
+}
+
+pub(crate) fn root_of(said: Option<&Path>) -> anyhow::Result<PathBuf> {
     let said = said.unwrap_or(Path::new("."));
     let root = said.canonicalize().map_err(|source| {
         let what = match source.kind() {
@@ -97,16 +128,19 @@ fn home() -> Option<PathBuf> {
     std::env::home_dir()?.canonicalize().ok()
 }
 
-/// Beside the root, or in it.
-fn make(root: &Path) -> anyhow::Result<(Store, bool)> {
-    let places = find::places(root);
-    if let Some(place) = places.iter().find(|place| find::is_store(place)) {
-        return widen(place, root).map(|store| (store, true));
+fn make(root: &Path) -> anyhow::Result<(Store, How)> {
+    match find::places(root).iter().find(|place| find::is_store(place)) {
+        Some(place) => widen(place, root).map(|store| (store, How::Widened)),
+        None => make_for(&Scope::whole(root)).map(|store| (store, How::Made)),
     }
+}
+
+/// Beside the root, or in it.
+pub(crate) fn make_for(scope: &Scope) -> anyhow::Result<Store> {
     let mut why = Vec::new();
-    for place in &places {
-        match init(place, root) {
-            Ok(store) => return Ok((store, false)),
+    for place in &find::places(&scope.root) {
+        match init(place, scope) {
+            Ok(store) => return Ok(store),
             Err(Error::Io { source, .. }) if cannot_be_written(&source) => {
                 why.push(format!("{} ({})", place.display(), plain(&source)));
             }
@@ -124,10 +158,10 @@ fn cannot_be_written(error: &io::Error) -> bool {
     matches!(error.kind(), Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::NotFound)
 }
 
-fn init(place: &Path, root: &Path) -> tickfs_store::Result<Store> {
+pub(crate) fn init(place: &Path, scope: &Scope) -> tickfs_store::Result<Store> {
     let random = now::random().map_err(|error| Error::Refused { what: format!("{error:#}") })?;
     let id = StoreId::new(now::now(), random);
-    Store::init_for(find::disk(), place, id, Some(&Scope::whole(root)))
+    Store::init_for(find::disk(), place, id, Some(scope))
 }
 
 /// A store that records some files of the directory is made to record all of it.
@@ -149,10 +183,8 @@ fn widen(place: &Path, root: &Path) -> anyhow::Result<Store> {
     }
 }
 
-fn make_there(place: &Path, root: &Path) -> anyhow::Result<Store> {
-    if find::is_store(place) {
-        return widen(place, root);
-    }
+/// In a directory that was named.
+pub(crate) fn make_there(place: &Path, scope: &Scope) -> anyhow::Result<Store> {
     if place.exists() {
         let cannot = || format!("could not look into {}", place.display());
         if place.read_dir().with_context(cannot)?.next().is_some() {
@@ -165,5 +197,5 @@ fn make_there(place: &Path, root: &Path) -> anyhow::Result<Store> {
         std::fs::set_permissions(place, private)
             .with_context(|| format!("could not make {} private", place.display()))?;
     }
-    Ok(init(place, root)?)
+    Ok(init(place, scope)?)
 }

@@ -1,6 +1,8 @@
 //! The verbs, one a file: arguments, help text and code.
 
+pub(crate) mod adopt;
 pub(crate) mod completions;
+pub(crate) mod daemon;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod export;
@@ -8,6 +10,11 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod migrate;
+pub(crate) mod mount;
+pub(crate) mod record;
+pub(crate) mod serve;
+pub(crate) mod service;
+pub(crate) mod unmount;
 
 use std::io::{BufWriter, Write};
 
@@ -17,6 +24,11 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match &cli.verb {
         Verb::Init(arguments) => init::run(arguments, &mut out),
+        Verb::Mount(arguments) => mount::run(arguments, &mut out),
+        Verb::Unmount(arguments) => unmount::run(arguments, &mut out),
+        Verb::Record(arguments) => record::run(arguments, &mut out),
+        Verb::Daemon(verb) => daemon::run(verb, &mut out),
+        Verb::Service(verb) => service::run(verb, &mut out),
         Verb::Events(verb) => events::run(verb, &mut out),
         Verb::Inspect(arguments) => inspect::run(arguments, &mut out),
         Verb::Doctor(arguments) => doctor::run(arguments, &mut out),

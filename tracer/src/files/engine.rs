@@ -340,7 +340,10 @@ impl Engine {
         self.shared.status.lock().samples += due.len() as u64;
         let candidates =
             due.into_iter().map(|path| Candidate { force: true, ..Candidate::new(path) }).collect();
-        self.commit(candidates).map(drop)
+        let began = Instant::now();
+        let sampled = self.commit(candidates);
+        self.shared.status.lock().sampling += began.elapsed();
+        sampled.map(drop)
     }
 
     // What an event says.
@@ -506,8 +509,8 @@ impl Engine {
         };
         if !files.contains(&path) {
             files.push(path.clone());
-            self.writer.set_scope(&self.scope)?;
         }
+        self.widen_scope(&path)?;
         self.ledger.rules.name_file(path.clone());
         let now = self.now();
         match interval {
@@ -523,6 +526,17 @@ impl Engine {
         }
         self.added(dirs);
         self.commit(vec![Candidate { force: true, ..Candidate::new(path) }])
+    }
+
+    /// The store may record more than this recorder does; it is never made to record less.
+    fn widen_scope(&self, path: &RelPath) -> Result<()> {
+        if let Some(Scope { root, files: Some(mut files) }) = self.writer.store().scope()?
+            && !files.contains(path)
+        {
+            files.push(path.clone());
+            self.writer.set_scope(&Scope { root, files: Some(files) })?;
+        }
+        Ok(())
     }
 
     fn remove_file(&mut self, path: &RelPath) -> Result<Flushed> {

@@ -110,6 +110,8 @@ pub struct Status {
     pub bursts: u64,
     /// How often files were sampled, where events do not tell, or the interval was asked for.
     pub samples: u64,
+    /// How long that took in all.
+    pub sampling: Duration,
     /// Paths that were seen to change and are not recorded yet.
     pub pending: u64,
     /// How long the oldest of them has waited.

@@ -1,0 +1,255 @@
+//! A directory with a project, the binary to run on it, and the end of every process that it left behind.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+pub(crate) const TICKFS: &str = env!("CARGO_BIN_EXE_tickfs");
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Bench {
+    temp: tempfile::TempDir,
+    /// The binary, in a directory where any user may run it.
+    binary: PathBuf,
+    as_stranger: bool,
+}
+
+/// What a run of the binary showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) status: i32,
+}
+
+impl Bench {
+    /// A project `app` with a file `f`, that no store records.
+    pub(crate) fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let bench = Self { temp, binary: PathBuf::from(TICKFS), as_stranger: false };
+        std::fs::create_dir(bench.path("app")).unwrap();
+        bench.write("f", "one\n");
+        bench
+    }
+
+    /// The same for an ordinary user; `None`, and said, where that cannot be arranged.
+    pub(crate) fn of_a_stranger() -> Option<Self> {
+        let mut bench = Self::new();
+        if rustix::process::getuid().is_root() {
+            if !is_installed("setpriv") {
+                return None;
+            }
+            bench.binary = bench.path("tickfs");
+            std::fs::copy(TICKFS, &bench.binary).unwrap();
+            bench.as_stranger = true;
+            let nobody = 65534;
+            for path in ["", "app", "app/f"] {
+                std::os::unix::fs::chown(bench.path(path), Some(nobody), Some(nobody)).unwrap();
+            }
+            bench.set_mode("", 0o755);
+        }
+        Some(bench)
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.temp.path().canonicalize().unwrap().join(below)
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path(".app.tickfs")
+    }
+
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        let path = self.path("app").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn set_mode(&self, below: &str, mode: u32) {
+        std::fs::set_permissions(self.path(below), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// The binary in the project's directory, with nothing of this machine around it.
+    pub(crate) fn command(&self) -> Command {
+        self.wrapped(&[])
+    }
+
+    /// The binary as the argument of another program.
+    pub(crate) fn wrapped(&self, wrapper: &[&str]) -> Command {
+        let mut line: Vec<&OsStr> = wrapper.iter().map(OsStr::new).collect();
+        if self.as_stranger {
+            let become_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+            line.splice(0..0, become_nobody.map(OsStr::new));
+        }
+        line.push(self.binary.as_os_str());
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).current_dir(self.path("app")).stdin(Stdio::null());
+        command.env("HOME", self.path("home")).env_remove("COLUMNS");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Shown {
+        self.shown(self.command().args(args))
+    }
+
+    pub(crate) fn shown(&self, command: &mut Command) -> Shown {
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes).replace(&self.path("").display().to_string(), "/p/")
+        };
+        Shown {
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+            status: output.status.code().unwrap_or(-1),
+        }
+    }
+
+    /// A run that is to succeed: what it printed.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let shown = self.run(args);
+        assert_eq!(shown.status, 0, "tickfs {} said {shown:?}", args.join(" "));
+        shown.stdout
+    }
+
+    /// A run that is to fail with this status: what it said on stderr.
+    pub(crate) fn fails(&self, status: i32, args: &[&str]) -> String {
+        let shown = self.run(args);
+        assert_eq!(shown.status, status, "tickfs {} said {shown:?}", args.join(" "));
+        shown.stderr
+    }
+
+    /// Starts a recording in the background; the process's number.
+    pub(crate) fn start(&self, args: &[&str]) -> u32 {
+        let printed = self.ok(&[&["daemon", "start", "--json"], args].concat());
+        let begun: Value = serde_json::from_str(&printed).unwrap();
+        u32::try_from(begun["pid"].as_u64().unwrap()).unwrap()
+    }
+
+    pub(crate) fn listing(&self) -> Value {
+        serde_json::from_str(&self.ok(&["daemon", "status", "--json"])).unwrap()
+    }
+
+    /// The files of which a recording is listed, in order.
+    pub(crate) fn recorded(&self) -> Vec<String> {
+        let listing = self.listing();
+        let rows = listing["recordings"].as_array().unwrap();
+        rows.iter().map(|row| row["file"].as_str().unwrap_or("(root)").to_owned()).collect()
+    }
+
+    /// The metadata file of a recording.
+    pub(crate) fn metadata(&self, name: &str) -> PathBuf {
+        self.store().join("daemons").join(format!("{name}.daemon"))
+    }
+
+    pub(crate) fn metadata_names(&self) -> Vec<String> {
+        names(&self.store().join("daemons"))
+    }
+
+    /// Processes whose command line names this directory.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let marker = self.path("").display().to_string();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if pid != std::process::id() && line.contains(marker.trim_end_matches('/')) && is_alive(pid) {
+                found.push(pid);
+            }
+        }
+        found
+    }
+
+    /// Every file below a directory and its bytes.
+    pub(crate) fn bytes_of(&self, dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut dirs = vec![dir.to_path_buf()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(&dir).into_iter().flatten().map(|entry| entry.unwrap()) {
+                match entry.file_type().unwrap().is_dir() {
+                    true => dirs.push(entry.path()),
+                    false => {
+                        drop(files.insert(entry.path(), std::fs::read(entry.path()).unwrap_or_default()))
+                    }
+                }
+            }
+        }
+        files
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for pid in self.processes() {
+            signal(pid, Signal::KILL);
+            wait_until("a process that was killed is gone", || !is_alive(pid));
+        }
+        // What a killed process left mounted would keep the directory from being removed.
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        for place in mounts.lines().filter_map(|line| line.split(' ').nth(4)) {
+            if Path::new(place).starts_with(self.path("")) {
+                Command::new("umount").args(["-l", place]).status().unwrap();
+            }
+        }
+    }
+}
+
+/// A child that is ended with the test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.try_wait().unwrap().is_none() {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+}
+
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten();
+    let mut names: Vec<String> =
+        entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Lives, and is no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    match kill_process(pid, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => panic!("could not signal {pid:?}: {error}"),
+    }
+}
+
+/// Looks again and again until it holds.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < DEADLINE, "in vain it was awaited that {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// `false`, and said, where a tool that a test needs is not installed.
+pub(crate) fn is_installed(tool: &str) -> bool {
+    let found =
+        Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        println!("skipped: {tool} is not installed");
+    }
+    found
+}

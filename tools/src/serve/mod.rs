@@ -1,0 +1,24 @@
+//! The serving process of a store: it records, shows, and does what other commands ask for, until nothing needs it.
+//!
+//! `process` is the process, `recorder` what it records with, `connection` how it is spoken with, `spawn` how it comes
+//! about in the background. Everything else tickfs does works without it.
+
+pub(crate) mod alive;
+pub(crate) mod announce;
+pub(crate) mod connection;
+pub(crate) mod foreground;
+pub(crate) mod log;
+pub(crate) mod message;
+pub(crate) mod metadata;
+pub(crate) mod mounted;
+pub(crate) mod mountpoint;
+pub(crate) mod mounts;
+pub(crate) mod process;
+pub(crate) mod recorder;
+pub(crate) mod socket;
+pub(crate) mod spawn;
+pub(crate) mod stale;
+pub(crate) mod status;
+
+/// Threads that read, hash and compress, where nobody set their number.
+pub(crate) const THREADS_DEFAULT: u8 = 4;
