@@ -3,5 +3,7 @@
 
 mod stage;
 
+mod live;
 mod now;
 mod saving;
+mod shapes;

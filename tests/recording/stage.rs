@@ -56,6 +56,19 @@ impl Stage {
         stage
     }
 
+    /// Puts the store on a filesystem of so many MiB.
+    pub(crate) fn small_filesystem(&mut self, mib: u32) -> Small {
+        let dir = self.temp.path().join(".app.tickfs");
+        fs::create_dir(&dir).unwrap();
+        let size = format!("size={mib}m,mode=0700");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&dir).status().unwrap();
+        assert!(mounted.success());
+        let id = StoreId::new(UnixMillis(1), [7; 10]);
+        Store::init_for(Arc::new(RealDisk), &dir, id, Some(&self.scope())).unwrap();
+        Small { dir }
+    }
+
     pub(crate) fn root(&self) -> PathBuf {
         self.temp.path().join("app")
     }
@@ -95,6 +108,10 @@ impl Stage {
     }
 
     pub(crate) fn record(&mut self) {
+        self.record_with(Arc::new(self.writer()));
+    }
+
+    pub(crate) fn record_with(&mut self, writer: Arc<StoreWriter>) {
         let (to, news) = channel();
         let (heard, to) = (Arc::clone(&self.heard), Mutex::new(to));
         let announce = move |announcement: &Announcement| {
@@ -108,7 +125,7 @@ impl Stage {
             threads: None,
         };
         self.news = Some(news);
-        self.recorder = Some(Recorder::start(Arc::new(self.writer()), self.scope(), options).unwrap());
+        self.recorder = Some(Recorder::start(writer, self.scope(), options).unwrap());
     }
 
     pub(crate) fn recorder(&self) -> &Recorder {
@@ -186,11 +203,40 @@ impl Stage {
         })
         .unwrap();
         let on_disk = on_disk(&self.root());
-        let names = |map: &BTreeMap<String, (u32, Vec<u8>)>| map.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(&recorded), names(&on_disk));
+        let not_in = |these: &BTreeMap<_, _>, those: &BTreeMap<_, _>| {
+            these.keys().filter(|path| !those.contains_key(*path)).cloned().collect::<Vec<String>>()
+        };
+        let (missing, extra) = (not_in(&on_disk, &recorded), not_in(&recorded, &on_disk));
+        assert!(missing.is_empty() && extra.is_empty(), "not recorded: {missing:?}; not on disk: {extra:?}");
         for (path, stands) in &on_disk {
             assert!(recorded[path] == *stands, "{path} is recorded otherwise than it stands");
         }
+    }
+}
+
+/// A small filesystem, until it is dropped.
+pub(crate) struct Small {
+    dir: PathBuf,
+}
+
+impl Small {
+    /// Takes all the room there is, in a file that can be removed again.
+    pub(crate) fn fill(&self) -> PathBuf {
+        use std::io::Write as _;
+        let path = self.dir.join("filler");
+        let mut file = fs::File::create(&path).unwrap();
+        for len in [64 << 10, 4096] {
+            while file.write_all(&vec![1; len]).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: the recorder may still hold it, when a test failed.
+        let unmounted = Command::new("umount").arg("-l").arg(&self.dir).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }
 

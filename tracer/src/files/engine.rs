@@ -28,6 +28,7 @@ use super::recorder::{Options, Request, Shared};
 use super::report::{Announcement, Flushed, Gap, State, Warning};
 use super::rules::Rules;
 use super::settle::{Moment, SAMPLE, Seen, Settle, Taken};
+use super::stamps::{Stamp, renamed};
 use super::walk::{Visitor, walk};
 use super::watch::{Added, Raw, Wake, Watch};
 
@@ -406,27 +407,27 @@ impl Engine {
             // A directory that was moved behind a rule is gone from what is recorded.
             return;
         }
-        let watched = is_dir && self.watch.has(&path);
         let from = match seen {
             Seen::MovedTo { cookie } if is_dir => self.settle.moved_from(cookie).cloned(),
             _ => None,
         };
         let now = self.now();
         self.settle.see(now, path.clone(), seen, &|path| stamps.has(path));
-        match seen {
-            Seen::MovedTo { .. } | Seen::Made if is_dir => match from.filter(|from| self.watch.has(from)) {
-                Some(from) => self.watch.rename(&from, &path),
-                None if watched && seen == Seen::Made => {}
-                None => self.enter(&path),
-            },
-            _ => {}
+        if is_dir && matches!(seen, Seen::MovedTo { .. } | Seen::Made) {
+            if let Some(from) = &from {
+                self.watch.rename(from, &path);
+            }
+            // Also one that was watched under another name: it may have been filled, or have moved, before each
+            // directory in it had its watch.
+            self.enter(&path, from.as_ref());
         }
         let mut since = self.shared.waiting_since.lock();
         since.get_or_insert_with(Instant::now);
     }
 
-    /// Watches a directory that came to be, and sees what was put into it before the watch stood.
-    fn enter(&mut self, dir: &RelPath) {
+    /// Watches a directory that came to be, and sees what was put into it before the watch stood. `from`: it was there
+    /// already, under this name.
+    fn enter(&mut self, dir: &RelPath, from: Option<&RelPath>) {
         if !self.listens() {
             return;
         }
@@ -436,8 +437,13 @@ impl Engine {
         let Found { paths, unread, dirs, .. } = found;
         self.added(dirs);
         let now = self.now();
-        for path in paths {
+        for (path, stamp) in paths {
             let stamps = &self.ledger.stamps;
+            let before = from.and_then(|from| renamed(&path, dir, from));
+            let known = |path: &RelPath| stamps.get(path) == Some(stamp);
+            if self.settle.knows(&path) || known(&path) || before.as_ref().is_some_and(known) {
+                continue;
+            }
             self.settle.see(now, path, Seen::Made, &|path| stamps.has(path));
         }
         self.note_unread(unread);
@@ -451,41 +457,37 @@ impl Engine {
             self.deferred.push(request);
             return;
         }
-        match request {
-            Request::Flush(reply) => answer(&reply, self.flush()),
+        let (reply, done) = match request {
+            Request::Flush(reply) => (reply, self.flush()),
             Request::Hold(reply) => {
                 let flushed = self.flush();
-                if flushed.is_ok() {
-                    self.held += 1;
-                }
-                answer(&reply, flushed);
+                self.held += usize::from(flushed.is_ok());
+                (reply, flushed)
             }
-            Request::Release => self.release(),
+            Request::Release => return self.release(),
             Request::Look(paths, reply) => {
-                let paths = paths.into_iter().map(Candidate::new).collect();
-                let looked = self.commit(paths);
-                answer(&reply, looked);
+                (reply, self.commit(paths.into_iter().map(Candidate::new).collect()))
             }
             Request::Pause(reply) => {
                 let flushed = self.flush();
                 self.paused = true;
-                answer(&reply, flushed);
+                (reply, flushed)
             }
             Request::Resume(reply) => {
                 self.paused = false;
-                answer(&reply, self.flush());
+                (reply, self.flush())
             }
-            Request::SetThreads(count) => self.ledger.threads = count,
-            Request::AddFile { path, interval, reply } => {
-                let added = self.add_file(path, interval);
-                answer(&reply, added);
+            Request::SetThreads(count) => {
+                self.ledger.threads = count;
+                return;
             }
-            Request::RemoveFile { path, reply } => {
-                let removed = self.remove_file(&path);
-                answer(&reply, removed);
-            }
-            Request::Stop => {}
-        }
+            Request::AddFile { path, interval, reply } => (reply, self.add_file(path, interval)),
+            Request::RemoveFile { path, reply } => (reply, self.remove_file(&path)),
+            Request::Stop => return,
+        };
+        self.show();
+        // Whoever asked may have given up waiting.
+        drop(reply.send(done));
     }
 
     fn release(&mut self) {
@@ -653,6 +655,9 @@ impl Engine {
             let mut status = self.shared.status.lock();
             status.ticks += flushed.ticks.len() as u64;
             status.bursts += u64::from(!flushed.ticks.is_empty());
+            if matches!(status.state, State::Failing { .. }) {
+                status.state = State::Recording;
+            }
         }
         for branch in &flushed.forks {
             (self.options.announce)(&Announcement::Forked { branch: branch.clone() });
@@ -671,9 +676,6 @@ impl Engine {
         let mut flushed = flushed;
         for dir in rescan {
             flushed.append(self.compare(&dir)?);
-        }
-        if matches!(self.shared.status.lock().state, State::Failing { .. }) {
-            self.shared.status.lock().state = State::Recording;
         }
         Ok(flushed)
     }
@@ -770,8 +772,9 @@ impl Engine {
         self.ledger = ledger;
         self.gone = false;
         self.shared.status.lock().state = State::Recording;
+        self.compare_all()?;
         (self.options.announce)(&Announcement::Back);
-        self.compare_all().map(drop)
+        Ok(())
     }
 
     fn note_unread(&mut self, unread: Vec<(RelPath, String)>) {
@@ -847,7 +850,7 @@ struct Found<'a> {
     watch: &'a mut Watch,
     root: &'a Path,
     dirs: Vec<(RelPath, Added)>,
-    paths: Vec<RelPath>,
+    paths: Vec<(RelPath, Stamp)>,
     unread: Vec<(RelPath, String)>,
 }
 
@@ -856,8 +859,8 @@ impl Visitor for Found<'_> {
         self.dirs.push((dir.clone(), self.watch.add(self.root, dir)));
     }
 
-    fn path(&mut self, path: &RelPath, _stat: &Stat) {
-        self.paths.push(path.clone());
+    fn path(&mut self, path: &RelPath, stat: &Stat) {
+        self.paths.push((path.clone(), Stamp::of(stat)));
     }
 
     fn unreadable(&mut self, path: &RelPath, error: io::Error) {
@@ -867,9 +870,4 @@ impl Visitor for Found<'_> {
 
 fn changes_a_file() -> ReadFlags {
     ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO | ReadFlags::MOVED_FROM | ReadFlags::DELETE
-}
-
-/// Whoever asked may have given up waiting.
-fn answer<T>(reply: &Sender<T>, value: T) {
-    drop(reply.send(value));
 }

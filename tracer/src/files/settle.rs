@@ -61,6 +61,8 @@ struct Waiting {
     unclosed: bool,
     /// More than its metadata may have changed.
     force: bool,
+    /// A recorded path that was removed.
+    gone: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -88,10 +90,17 @@ pub(crate) struct Settle {
     waiting_first: Moment,
     waiting_oldest: Moment,
     waiting_last: Moment,
+    /// How many of them were removed.
+    gone: usize,
     open: BTreeMap<RelPath, Open>,
     /// How often an open file was sampled since its writer closed it.
     sampled: BTreeMap<RelPath, u32>,
     moves: HashMap<u32, Move>,
+}
+
+/// A name that came to be.
+fn new(from: Option<RelPath>, unclosed: bool) -> Waiting {
+    Waiting { first: Moment::ZERO, last: Moment::ZERO, from, unclosed, force: true, gone: false }
 }
 
 /// A path to look at.
@@ -117,39 +126,38 @@ impl Settle {
                 let from = self.origin(&path);
                 match recorded(&path) {
                     true => self.make_ready(now, path, from),
-                    false => self.wait(now, path, from, false, true),
+                    false => self.wait(now, path, new(from, false)),
                 }
             }
             Seen::Modified => {
                 self.urgent |= self.ready.contains_key(&path);
                 if !self.open.contains_key(&path) {
-                    let from = self.waiting.remove(&path).and_then(|waiting| waiting.from);
+                    let from = self.unwait(&path);
                     self.open.insert(path, Open { due: now + SAMPLE, from });
                 }
             }
             Seen::Made => {
                 let from = self.origin(&path);
-                self.wait(now, path, from, true, true);
+                self.wait(now, path, new(from, true));
             }
             Seen::Touched => {
                 let known = self.ready.contains_key(&path) || self.open.contains_key(&path);
                 if !known {
-                    let before = self.waiting.get(&path);
-                    let (unclosed, force) = before.map_or((false, false), |w| (w.unclosed, w.force));
-                    let from = before.and_then(|w| w.from.clone());
-                    self.wait(now, path, from, unclosed, force);
+                    let before = self.waiting.get(&path).cloned();
+                    let touched = Waiting { force: false, ..new(None, false) };
+                    self.wait(now, path, before.unwrap_or(touched));
                 }
             }
             Seen::Removed => {
                 self.drop_path(&path);
                 if recorded(&path) {
-                    self.wait(now, path, None, false, true);
+                    self.wait(now, path, Waiting { gone: true, ..new(None, false) });
                 }
             }
             Seen::MovedFrom { cookie } => {
                 let from = self.drop_path(&path).or_else(|| recorded(&path).then(|| path.clone()));
                 if recorded(&path) {
-                    self.wait(now, path.clone(), None, false, true);
+                    self.wait(now, path.clone(), Waiting { gone: true, ..new(None, false) });
                 }
                 self.moves.insert(cookie, Move { at: now, path, from });
             }
@@ -162,7 +170,7 @@ impl Settle {
                 let from = came.and_then(|came| came.from).filter(|from| *from != path);
                 match recorded(&path) {
                     true => self.make_ready(now, path, None),
-                    false => self.wait(now, path, from, false, true),
+                    false => self.wait(now, path, new(from, false)),
                 }
             }
         }
@@ -178,13 +186,13 @@ impl Settle {
     fn drop_path(&mut self, path: &RelPath) -> Option<RelPath> {
         self.sampled.remove(path);
         let ready = self.ready.remove(path).flatten();
-        let waiting = self.waiting.remove(path).and_then(|waiting| waiting.from);
+        let waiting = self.unwait(path);
         let open = self.open.remove(path).and_then(|open| open.from);
         ready.or(waiting).or(open)
     }
 
     fn make_ready(&mut self, now: Moment, path: RelPath, from: Option<RelPath>) {
-        self.waiting.remove(&path);
+        self.unwait(&path);
         self.open.remove(&path);
         if self.ready.is_empty() {
             self.ready_first = now;
@@ -193,13 +201,22 @@ impl Settle {
         self.urgent |= self.ready.insert(path, from).is_some();
     }
 
-    fn wait(&mut self, now: Moment, path: RelPath, from: Option<RelPath>, unclosed: bool, force: bool) {
-        let first = self.waiting.get(&path).map_or(now, |waiting| waiting.first);
+    fn wait(&mut self, now: Moment, path: RelPath, waiting: Waiting) {
+        let first = self.waiting.get(&path).map_or(now, |before| before.first);
+        self.unwait(&path);
         if self.waiting.is_empty() {
             (self.waiting_first, self.waiting_oldest) = (first, now);
         }
         self.waiting_last = now;
-        self.waiting.insert(path, Waiting { first, last: now, from, unclosed, force });
+        self.gone += usize::from(waiting.gone);
+        self.waiting.insert(path, Waiting { first, last: now, ..waiting });
+    }
+
+    /// Takes a path from those that wait, and gives back where it came from.
+    fn unwait(&mut self, path: &RelPath) -> Option<RelPath> {
+        let waiting = self.waiting.remove(path)?;
+        self.gone -= usize::from(waiting.gone);
+        waiting.from
     }
 
     /// A directory has another name: what was seen below it happened there.
@@ -229,6 +246,11 @@ impl Settle {
         self.waiting.values_mut().for_each(|waiting| waiting.from = None);
         self.open.values_mut().for_each(|open| open.from = None);
         self.moves.values_mut().for_each(|moved| moved.from = None);
+    }
+
+    /// Whether a path is going to be looked at anyway.
+    pub(crate) fn knows(&self, path: &RelPath) -> bool {
+        self.ready.contains_key(path) || self.waiting.contains_key(path) || self.open.contains_key(path)
     }
 
     /// The first half of a rename that waits for its second.
@@ -263,7 +285,8 @@ impl Settle {
         match self.ready.len() {
             0 => None,
             _ if self.urgent => Some(self.ready_first),
-            1 => Some(self.ready_first + GATHER),
+            // Editors remove no other file that is recorded: this is more than a save.
+            1 if self.gone == 0 => Some(self.ready_first + GATHER),
             _ => {
                 // A checkout also makes and removes: those belong to the same burst.
                 let apart = self.waiting.is_empty() || self.waiting_last + SETTLE < self.ready_first;
@@ -282,7 +305,7 @@ impl Settle {
     /// Hands out what is due.
     pub(crate) fn take(&mut self, now: Moment) -> Vec<Taken> {
         let is_due = |due: Option<Moment>| due.is_some_and(|due| due <= now);
-        let burst = self.ready.len() > 1;
+        let burst = self.ready.len() > 1 || self.gone > 0;
         let (ready, waiting) = (is_due(self.ready_due()), is_due(self.waiting_due()));
         let mut taken = Vec::new();
         if ready || waiting {
@@ -315,6 +338,7 @@ impl Settle {
 
     fn take_waiting(&mut self, taken: &mut Vec<Taken>, chosen: impl Fn(&Waiting) -> bool) {
         let all = std::mem::take(&mut self.waiting);
+        self.gone = 0;
         let (mut first, mut oldest) = (Moment::MAX, Moment::MAX);
         for (path, waiting) in all {
             if chosen(&waiting) {
@@ -323,6 +347,7 @@ impl Settle {
                 taken.push(Taken { candidate, unclosed });
             } else {
                 (first, oldest) = (first.min(waiting.first), oldest.min(waiting.last));
+                self.gone += usize::from(waiting.gone);
                 self.waiting.insert(path, waiting);
             }
         }

@@ -5,7 +5,7 @@
 //!   * On disk it is a cache, tied to a tick of a branch: if the journal is elsewhere by then, it is brought up to it or
 //!     thrown away. Losing it costs one reading of the root.
 //!   * Racily clean, as git has it: what changed so shortly before the cache was written that its times could be those
-//!     of a later change too, has no stamp in it.
+//!     of a later change too, has a stamp in it that equals none.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -20,6 +20,8 @@ use tickfs_store::{Error, Layout, Result};
 
 /// Changes that lie closer together than this may look alike: the kernel's clock for files ticks that coarsely.
 const RACY_NANOS: i64 = 20_000_000;
+/// No file was changed then: a stamp with this ctime still tells a file that moved, and is never believed.
+const RACY: i64 = i64::MIN;
 const MAGIC: &[u8; 8] = b"tickst1\n";
 
 /// What a stat tells of a path, as far as it tells changes apart.
@@ -245,9 +247,12 @@ pub(crate) fn save(
         let len = u32::try_from(path.as_bytes().len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&len.to_le_bytes());
         bytes.extend_from_slice(path.as_bytes());
-        match stamp.filter(|stamp| stamp.ctime.max(stamp.mtime) < drained - RACY_NANOS) {
+        match stamp {
             None => bytes.push(0),
-            Some(stamp) => {
+            Some(mut stamp) => {
+                if stamp.ctime.max(stamp.mtime) >= drained - RACY_NANOS {
+                    stamp.ctime = RACY;
+                }
                 bytes.push(1);
                 bytes.extend_from_slice(&stamp.ino.to_le_bytes());
                 bytes.extend_from_slice(&stamp.size.to_le_bytes());

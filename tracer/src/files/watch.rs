@@ -114,10 +114,6 @@ impl Watch {
         self.unwatched.len()
     }
 
-    pub(crate) fn has(&self, dir: &RelPath) -> bool {
-        self.dirs.contains_key(dir)
-    }
-
     pub(crate) fn dir(&self, watch: i32) -> Option<&RelPath> {
         self.by_watch.get(&watch)
     }
