@@ -30,9 +30,10 @@ operations! {
     Read = "read",
     Readdir = "readdir",
     Readdirplus = "readdirplus",
+    Access = "access",
     Statfs = "statfs",
     Lseek = "lseek",
-    /// What is answered once and never sent again: flush, access, extended attributes …
+    /// What is answered once and never sent again: flush, extended attributes …
     Refused = "refused",
     /// Answers that were an error.
     Failed = "failed",

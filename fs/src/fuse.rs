@@ -290,9 +290,15 @@ impl Filesystem for Fuse {
         reply.error(Errno::ENOSYS);
     }
 
-    fn access(&self, _request: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
-        self.counters.count(Operation::Refused);
-        reply.error(Errno::ENOSYS);
+    /// access(2) and chdir(2), where the kernel does not check by itself: whoever mounted may read all, and run programs.
+    fn access(&self, _request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        self.counters.count(Operation::Access);
+        let ino = Ino(ino.0);
+        self.answer(false, reply, move |view, reply, counters| match view.is_program(ino) {
+            Ok(false) if mask.contains(AccessFlags::X_OK) => reply.error(Errno::EACCES),
+            Ok(_) => reply.ok(),
+            Err(error) => reply.error(failed(view, counters, &error)),
+        });
     }
 
     fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {

@@ -1,4 +1,9 @@
 //! A store on the real disk with its writer, and a mount of it that goes when it is dropped.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot run here says so, and so does a mount that stays"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,9 +155,14 @@ impl Project {
 pub fn can_mount() -> bool {
     let can = std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
     if !can {
-        eprintln!("skipped: /dev/fuse cannot be opened");
+        skipped("/dev/fuse cannot be opened");
     }
     can
+}
+
+/// The line from which the total of what was not tested is made.
+pub fn skipped(why: &str) {
+    println!("skipped: {why}");
 }
 
 /// A mount that is taken away when it is dropped, also while files of it are open.

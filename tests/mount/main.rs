@@ -1,4 +1,17 @@
 //! History as files, through the kernel and by real programs. Where there is no FUSE each test says that it is skipped.
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
 
+mod sample;
+mod serving;
+
+mod busy;
+mod copies;
+mod directories;
+mod growing;
+mod large;
 mod layout;
+mod names;
+mod programs;
+mod refused;
+mod users;

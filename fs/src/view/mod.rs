@@ -369,6 +369,12 @@ impl View {
         Ok(Entry { attr, name_lasts: false, attr_lasts })
     }
 
+    /// Whether it can be run, or entered.
+    pub fn is_program(&self, ino: Ino) -> Result<bool> {
+        let attr = self.getattr(ino)?.attr;
+        Ok(attr.kind != Kind::File || attr.mode & 0o111 != 0)
+    }
+
     pub fn readlink(&self, ino: Ino) -> Result<Arc<[u8]>> {
         match self.resolve(ino)? {
             Place::Link { target, .. } => Ok(target),
