@@ -2,10 +2,11 @@
 //!
 //! The mount is read-only, so the kernel refuses every change by itself. OPEN and OPENDIR are answered once with ENOSYS:
 //! from then on the kernel opens without asking, and keeps pages and names. What it keeps for ever is what never changes;
-//! what changes has a lifetime of nothing and is asked for anew.
+//! what changes has a lifetime of nothing and is asked for anew, but for the few things that stand in the way to all others,
+//! which are kept until [`Notices`] says otherwise.
 //!
 //! Event-order hazard: a notification about a directory must not be sent from a handler, because the kernel may hold that
-//! directory while it waits for us. Nothing here sends one.
+//! directory while it waits for us. They are sent by whoever commits; handlers never wait for that.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -309,6 +310,26 @@ impl Filesystem for Fuse {
     fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
         self.counters.count(Operation::Refused);
         reply.error(Errno::ENOSYS);
+    }
+}
+
+/// What the kernel is told without having asked. Of what it does not know it takes no notice.
+#[derive(Debug, Clone)]
+pub(crate) struct Notices(fuser::Notifier);
+
+impl Notices {
+    pub(crate) fn of(session: &fuser::BackgroundSession) -> Self {
+        Self(session.notifier())
+    }
+
+    /// The name does not stand for what it stood for.
+    pub(crate) fn name_changed(&self, parent: Ino, name: &str) -> std::io::Result<()> {
+        self.0.inval_entry(INodeNo(parent.0), OsStr::new(name))
+    }
+
+    /// Attributes and names, or bytes, are others now.
+    pub(crate) fn inode_changed(&self, ino: Ino) -> std::io::Result<()> {
+        self.0.inval_inode(INodeNo(ino.0), 0, 0)
     }
 }
 

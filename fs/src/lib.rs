@@ -29,4 +29,4 @@ pub use counters::{Counters, Operation};
 pub use error::{Error, Result};
 pub use inode::Ino;
 pub use mount::{Mount, detach};
-pub use view::{DirEntry, Entry, Extras, ListTicks, Options, View};
+pub use view::{DirEntry, Entry, Extras, ListTicks, Options, Outdated, View};

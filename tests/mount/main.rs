@@ -14,4 +14,5 @@ mod layout;
 mod names;
 mod programs;
 mod refused;
+mod requests;
 mod users;

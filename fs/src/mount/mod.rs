@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tickfs_store::{Committed, Store};
 
 use crate::counters::Counters;
-use crate::error::Result;
-use crate::fuse;
+use crate::error::{Error, Result};
+use crate::fuse::{self, Notices};
 use crate::view::{Options, View};
 
 /// Takes away a mount that nobody serves any more. It is no error where there is none.
@@ -25,6 +25,7 @@ pub struct Mount {
     mountpoint: PathBuf,
     view: Arc<View>,
     counters: Arc<Counters>,
+    notices: Notices,
     session: Mutex<Option<BackgroundSession>>,
 }
 
@@ -43,12 +44,29 @@ impl Mount {
             }
         };
         let mountpoint = mountpoint.to_path_buf();
-        Ok(Self { mountpoint, view, counters, session: Mutex::new(Some(session)) })
+        let notices = Notices::of(&session);
+        Ok(Self { mountpoint, view, counters, notices, session: Mutex::new(Some(session)) })
     }
 
     /// To be told of each commit before anybody else is: whoever looks afterwards sees what it made.
     pub fn committed(&self, what: &Committed) {
-        self.view.committed(what);
+        let told = self.view.committed(what).and_then(|outdated| {
+            let failed =
+                |source| Error::Mount { what: "could not tell the kernel what changed".to_owned(), source };
+            for ino in outdated.inodes {
+                self.notices.inode_changed(ino).map_err(failed)?;
+            }
+            for (parent, name) in outdated.names {
+                self.notices.name_changed(parent, &name).map_err(failed)?;
+            }
+            Ok(())
+        });
+        // Without a mount there is nobody to be told.
+        if let Err(error) = told
+            && self.is_served()
+        {
+            self.view.failed(&error);
+        }
     }
 
     #[must_use]

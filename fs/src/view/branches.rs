@@ -13,7 +13,7 @@ pub(super) fn find_branch(now: &Now, name: &[u8]) -> Result<Option<Found>> {
         return Ok(Some(readme::Of::Branches.found()));
     }
     let found = now.history().branches().listed().find(|branch| branch.label.as_bytes() == name);
-    Ok(found.map(|branch| Found::Object { object: Object::Branch(branch.no), name_lasts: false }))
+    Ok(found.map(|branch| Found::Object { object: Object::Branch(branch.no), name_lasts: true }))
 }
 
 pub(super) fn list_branches(now: &Now, after: u64, out: &mut Listing<'_>) -> Result<()> {
@@ -22,7 +22,7 @@ pub(super) fn list_branches(now: &Now, after: u64, out: &mut Listing<'_>) -> Res
     }
     for branch in now.history().branches().listed() {
         let cookie = first_cookie() + u64::from(branch.no.0);
-        let found = Found::Object { object: Object::Branch(branch.no), name_lasts: false };
+        let found = Found::Object { object: Object::Branch(branch.no), name_lasts: true };
         if after < cookie && !out.push(branch.label.as_bytes(), cookie, found)? {
             return Ok(());
         }

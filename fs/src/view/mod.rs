@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tickfs_store::history::{Moment, Point};
-use tickfs_store::ids::{Tick, UnixMillis, UnixNanos};
+use tickfs_store::ids::{BranchNo, Tick, UnixMillis, UnixNanos};
 use tickfs_store::path::RelPath;
 use tickfs_store::{Committed, Error as StoreError, Store, Version, render};
 
@@ -103,6 +103,17 @@ fn the_moment() -> Moment {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     Moment { now, zone: jiff::tz::TimeZone::system() }
+}
+
+/// What the kernel may keep for ever unless it is told, and is to be told now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outdated {
+    pub inodes: Vec<Ino>,
+    pub names: Vec<(Ino, String)>,
+}
+
+fn labels_of(history: &tickfs_store::history::View) -> Vec<(BranchNo, String)> {
+    history.branches().listed().map(|branch| (branch.no, branch.label.clone())).collect()
 }
 
 /// A name that was found, or an inode that was asked for.
@@ -186,6 +197,9 @@ pub struct View {
     /// How often the store has changed.
     changes: std::sync::atomic::AtomicU64,
     loading: Mutex<()>,
+    /// The names of branches, and which of them is active, as the kernel was last told.
+    labels: Mutex<Vec<(BranchNo, String)>>,
+    active: Mutex<Option<BranchNo>>,
     contents: contents::Contents,
     texts: texts::Texts,
     log: log::Log,
@@ -204,6 +218,7 @@ impl View {
 
     pub(crate) fn with_counters(store: Store, options: Options, counters: Arc<Counters>) -> Result<Self> {
         let now = Now::load(&store, 0)?;
+        let labels = labels_of(now.history());
         Ok(Self {
             contents: contents::Contents::new(store.content().clone()),
             texts: texts::Texts::default(),
@@ -220,12 +235,33 @@ impl View {
             now: RwLock::new(Arc::new(now)),
             changes: 0.into(),
             loading: Mutex::new(()),
+            labels: Mutex::new(labels),
+            active: Mutex::default(),
         })
     }
 
-    /// The store has changed. Cheap: what is new is read when somebody asks.
-    pub fn committed(&self, _what: &Committed) {
+    /// The store has changed. Cheap: what is new is read when somebody asks. Says what of that which lasted until now does
+    /// not stand any more.
+    pub fn committed(&self, _what: &Committed) -> Result<Outdated> {
         self.changes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let history = self.store.view()?;
+        let mut labels = self.labels.lock();
+        let mut outdated = Outdated { inodes: Vec::new(), names: Vec::new() };
+        let is = |no: BranchNo| history.branches().get(no).map(|branch| branch.label.as_str());
+        for (no, label) in labels.iter().filter(|(no, label)| is(*no) != Some(label)) {
+            outdated.names.push((Ino::of(Object::Fixed(Fixed::Branches))?, label.clone()));
+            outdated.inodes.push(Ino::of(Object::Branch(*no))?);
+        }
+        if let Some(active) = history.cursor().map(|cursor| cursor.branch) {
+            outdated.inodes.push(Ino::of(Object::Branch(active))?);
+            if self.active.lock().replace(active) != Some(active) {
+                outdated
+                    .inodes
+                    .extend(history.branches().listed().filter_map(|b| Ino::of(Object::Branch(b.no)).ok()));
+            }
+        }
+        *labels = labels_of(&history);
+        Ok(outdated)
     }
 
     /// The store as it is.
@@ -606,7 +642,9 @@ fn lasts(object: Object) -> bool {
         Object::TreeDir { .. } | Object::Version { .. } | Object::Saved { .. } | Object::Tick(_) => true,
         Object::Segment { sealed, .. } => sealed,
         Object::Fixed(fixed) => fixed == Fixed::Root,
-        Object::Past { .. } | Object::Branch(_) | Object::Log(_) => false,
+        // Until whoever commits says otherwise.
+        Object::Branch(_) => true,
+        Object::Past { .. } | Object::Log(_) => false,
     }
 }
 
