@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tickfs_store::disk::RealDisk;
 use tickfs_store::history::{Point, PointName, Stand, View};
-use tickfs_store::ids::{StoreId, UnixMillis, UnixNanos};
+use tickfs_store::ids::{StoreId, UnixMillis};
 use tickfs_store::journal::entry::{NodeType, Writer};
 use tickfs_store::path::RelPath;
-use tickfs_store::{Content, Meta, Mutation, Store, StoreWriter};
+use tickfs_store::{Scope, Store, StoreWriter};
+use tickfs_tracer::files::record_now;
 use tickfs_tracer::files::restore::{self, Commit, Moved, Place, Recovered, Step, destination};
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_795_179_600_000);
@@ -32,21 +33,13 @@ impl Desk {
         std::fs::create_dir(temp.path().join("app")).unwrap();
         let store =
             Store::init(Arc::new(RealDisk), &temp.path().join("s"), StoreId::new(NOW, [7; 10])).unwrap();
+        std::fs::write(store.layout().config(), "[record]\nexclude = [\"ignored\"]\n").unwrap();
+        let store = Store::open(Arc::new(RealDisk), store.layout().dir()).unwrap();
         let desk = Self { writer: writer(&store), temp };
         for (path, text) in files {
             desk.write(path, text);
         }
-        let root = desk.root();
-        let found = scan(&root);
-        desk.writer
-            .mutate_alone(NOW, |m| {
-                for path in &found {
-                    let (meta, content) = version(&root, path);
-                    m.base(path, &meta, content)?;
-                }
-                m.finish_base("8c3c0c0e-0000-4000-8000-000000000001")
-            })
-            .unwrap();
+        desk.record();
         desk
     }
 
@@ -85,33 +78,10 @@ impl Desk {
 
     /// Records what differs from where the cursor stands.
     pub(crate) fn record(&self) -> u64 {
-        let before = self.view().last_tick();
-        let root = self.root();
-        let view = self.view();
-        let standing = view.standing(&view.stand().unwrap()).unwrap();
-        let found = scan(&root);
-        let mut known = Vec::new();
-        standing
-            .tree()
-            .walk(&RelPath::root(), &mut |path, _| {
-                known.push(path.clone());
-                Ok(())
-            })
-            .unwrap();
-        known.extend(view.stand().unwrap().partial.into_iter().map(|partial| partial.path));
-        self.writer
-            .mutate_alone(NOW, |m: &mut Mutation<'_>| {
-                for path in known.iter().rev().filter(|path| !found.contains(path)) {
-                    m.remove(path)?;
-                }
-                for path in &found {
-                    let (meta, content) = version(&root, path);
-                    m.save(path, &meta, content)?;
-                }
-                Ok(())
-            })
-            .unwrap();
-        self.view().last_tick().0 - before.0
+        let scope = Scope::whole(&self.root());
+        let flushed = record_now(&self.writer, &scope, &|| NOW).unwrap();
+        assert_eq!(flushed.unread, []);
+        flushed.ticks.len() as u64
     }
 
     pub(crate) fn point(&self, name: &str) -> Point {
@@ -219,24 +189,6 @@ fn scan(root: &Path) -> Vec<RelPath> {
     }
     found.sort();
     found
-}
-
-fn version(root: &Path, path: &RelPath) -> (Meta, Content<'static>) {
-    let full = root.join(path.as_path());
-    let stat = full.symlink_metadata().unwrap();
-    let (kind, content) = if stat.is_dir() {
-        (NodeType::Dir, Content::None)
-    } else if stat.is_symlink() {
-        (
-            NodeType::Symlink,
-            Content::Bytes(std::fs::read_link(&full).unwrap().as_os_str().as_bytes().to_vec()),
-        )
-    } else {
-        (NodeType::File, Content::Bytes(std::fs::read(&full).unwrap()))
-    };
-    let mtime = UnixNanos(stat.mtime() * 1_000_000_000 + stat.mtime_nsec());
-    let meta = Meta { kind, mode: stat.mode(), uid: stat.uid(), gid: stat.gid(), mtime, holes: Vec::new() };
-    (meta, content)
 }
 
 fn shown(full: &Path) -> String {

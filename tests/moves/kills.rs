@@ -133,8 +133,8 @@ fn what_was_changed_after_the_kill_is_not_overwritten() {
 /// A second kill, while the first is being recovered from.
 #[test]
 fn a_recovery_that_is_killed_is_recovered_from() {
-    for first in (0..40).step_by(3) {
-        for second in 0..30 {
+    for first in (0..40).step_by(7) {
+        for second in (0..30).step_by(3) {
             let desk = sample();
             let before = desk.tree();
             let to = destination::whole(desk.point("main@0"));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    completions, daemon, doctor, events, export, init, inspect, man, migrate, mount, record, service, unmount,
+    branch, completions, daemon, diff, doctor, events, export, init, inspect, log, man, migrate, mount,
+    record, restore, revert, service, show, snapshot, undo, unmount,
 };
 
 /// Records everything that happens to a project and shows it as files.
@@ -32,6 +33,16 @@ pub(crate) enum Verb {
     Daemon(daemon::Verb),
     #[command(subcommand)]
     Service(service::Verb),
+    Log(log::Arguments),
+    Show(show::Arguments),
+    Diff(diff::Arguments),
+    Revert(revert::Arguments),
+    Restore(restore::Arguments),
+    Undo(undo::Arguments),
+    #[command(subcommand)]
+    Branch(branch::Verb),
+    #[command(subcommand)]
+    Snapshot(snapshot::Verb),
     #[command(subcommand)]
     Events(events::Verb),
     Inspect(inspect::Arguments),

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 use tickfs_store::Error as StoreError;
+use tickfs_tracer::files::restore::Error as RestoreError;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -42,7 +43,8 @@ pub(crate) fn exit_code(done: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("{}", Failure::from(&error).line());
-    ExitCode::from(FAILED)
+    let is_usage = matches!(error.downcast_ref::<StoreError>(), Some(StoreError::NotAPoint { .. }));
+    ExitCode::from(if is_usage { WRONG_USAGE } else { FAILED })
 }
 
 /// Help and the version are asked for, and no error.
@@ -96,13 +98,42 @@ fn of_a_room(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
     };
     let of_tracer = |error: &tickfs_tracer::files::Error| match error {
         tickfs_tracer::files::Error::Store(error) => of_store(error),
+        tickfs_tracer::files::Error::HalfWay(error) => of_restore(error),
         tickfs_tracer::files::Error::Io { action, path, source } => {
             Failure::new(format!("could not {action}: {}", plain(source))).at(path)
         }
         other => Failure::new(other.to_string()),
     };
     let told = cause.downcast_ref::<StoreError>().map(of_store);
-    told.or_else(|| cause.downcast_ref().map(of_fs)).or_else(|| cause.downcast_ref().map(of_tracer))
+    let told =
+        told.or_else(|| cause.downcast_ref().map(of_fs)).or_else(|| cause.downcast_ref().map(of_tracer));
+    told.or_else(|| cause.downcast_ref().map(of_restore))
+}
+
+fn of_restore(error: &RestoreError) -> Failure {
+    match error {
+        RestoreError::Store(error) => of_store(error),
+        RestoreError::Io { action, path, source } => {
+            let failure = Failure::new(format!("could not {action} it: {}", plain(source))).at(path);
+            match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    failure.next("nothing was changed; run it as a user who may")
+                }
+                _ => failure.next("nothing was changed"),
+            }
+        }
+        RestoreError::Damaged { path, tick, source } => {
+            Failure::new(format!("the content of tick {tick} of {path} cannot be had: {source}"))
+                .next("nothing was changed; `tickfs doctor` says what else is damaged")
+        }
+        RestoreError::ChangedMeanwhile { path } => Failure::new(format!("{path} was changed meanwhile"))
+            .next("nothing was changed; run the command again"),
+        RestoreError::InTheWay { path } => Failure::new(format!("{path} is in the way, and is not recorded"))
+            .next("nothing was changed; move it away, and run the command again"),
+        RestoreError::HalfWay { .. } => Failure::new(error.to_string())
+            .next("mend what is in the way, and the next command takes it back"),
+        other => Failure::new(other.to_string()),
+    }
 }
 
 fn of_store(error: &StoreError) -> Failure {

@@ -29,19 +29,31 @@ impl Where {
     }
 
     pub(crate) fn dir(&self) -> anyhow::Result<PathBuf> {
-        if let Some(store) = &self.store {
-            return settled(store);
+        if let Some(store) = self.find()? {
+            return Ok(store);
         }
-        let path = match self.file.as_ref().or(self.root.as_ref()) {
-            Some(path) => settled(path)?,
-            None => working_directory()?,
-        };
-        nearest(&path)?.or_else(|| meant_in(&path)).ok_or_else(|| {
-            Failure::new("no store records this")
-                .at(&path)
-                .next("`tickfs init DIR` makes one, --store DIR names one that lies elsewhere")
-                .into()
-        })
+        Err(Failure::new("no store records this")
+            .at(self.path()?)
+            .next("`tickfs init DIR` makes one, --store DIR names one that lies elsewhere")
+            .into())
+    }
+
+    /// The store's directory; `None` where there is none.
+    pub(crate) fn find(&self) -> anyhow::Result<Option<PathBuf>> {
+        match &self.store {
+            Some(store) => settled(store).map(Some),
+            None => {
+                let path = self.path()?;
+                Ok(nearest(&path)?.or_else(|| meant_in(&path)))
+            }
+        }
+    }
+
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        match self.file.as_ref().or(self.root.as_ref()) {
+            Some(path) => settled(path),
+            None => working_directory(),
+        }
     }
 }
 

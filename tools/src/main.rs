@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "telling a person what went wrong is its work")]
 
+mod about;
+mod act;
 mod age;
+mod ago;
 mod cli;
 mod client;
 mod commands;
@@ -11,10 +14,13 @@ mod find;
 mod fresh;
 mod now;
 mod output;
+mod pager;
 mod progress;
 mod serve;
+mod style;
 mod target;
 mod threads;
+mod typed;
 
 use std::process::ExitCode;
 

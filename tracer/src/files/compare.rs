@@ -14,6 +14,7 @@ use super::commit::{Candidate, Ledger};
 use super::error::{Error, Result};
 use super::place::Place;
 use super::report::Flushed;
+use super::restore::{self, Recovered, Step};
 use super::rules::Rules;
 use super::stamps::{self, Stamp, Stamps};
 use super::walk::{Visitor, walk};
@@ -21,6 +22,7 @@ use super::walk::{Visitor, walk};
 /// Compares the root with the cursor's tree once, `partial` applied, and records what differs as one burst; writes the
 /// base where there is none yet. This is what a command does when no process records.
 pub fn record_now(writer: &StoreWriter, scope: &Scope, clock: &dyn Fn() -> UnixMillis) -> Result<Flushed> {
+    recover(writer, scope, clock())?;
     let mut ledger = Ledger::open(writer, scope)?;
     let mut flushed = Flushed::default();
     let mut compare_all = true;
@@ -45,6 +47,12 @@ pub fn record_now(writer: &StoreWriter, scope: &Scope, clock: &dyn Fn() -> UnixM
     }
     ledger.keep_stamps(writer, now_nanos())?;
     Ok(flushed)
+}
+
+/// A move that a kill interrupted is finished or undone before its traces could be taken for changes.
+pub(crate) fn recover(writer: &StoreWriter, scope: &Scope, now: UnixMillis) -> Result<Option<Recovered>> {
+    let step = Step(&|_, _| {});
+    Ok(restore::recover(restore::Place { writer, root: &scope.root, now, step })?)
 }
 
 /// The clock that files are stamped with: the stamps of a cache are held against it.

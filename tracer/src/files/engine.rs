@@ -87,6 +87,10 @@ impl Engine {
         options: Options,
         shared: Arc<Shared>,
     ) -> Result<(Self, Arc<Wake>)> {
+        if let Some(recovered) = super::compare::recover(&writer, &scope, (options.clock)())? {
+            let what = recovered.to_string();
+            (options.announce)(&Announcement::Warning(Warning { path: None, what }));
+        }
         let mut ledger = Ledger::open(&writer, &scope)?;
         if let Some(threads) = options.threads {
             ledger.threads = threads;

@@ -10,6 +10,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error(transparent)]
     Store(#[from] tickfs_store::Error),
+    /// A move of the root was interrupted, and could be neither finished nor undone.
+    #[error(transparent)]
+    HalfWay(#[from] super::restore::Error),
     /// The operating system refused. `action` reads as "could not {action}".
     #[error("could not {action} {}", .path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },

@@ -291,7 +291,8 @@ impl Rules {
         let name = path.name();
         let is_store =
             name == b".tickfs" || name.starts_with(b".") && name.ends_with(b".tickfs") && name.len() > 8;
-        if is_store && is_dir || self.store.as_ref() == Some(path) {
+        let is_staging = name.starts_with(super::restore::STAGING_PREFIX.as_bytes());
+        if (is_store || is_staging) && is_dir || self.store.as_ref() == Some(path) {
             return Some(Reason::Store);
         }
         if is_dir && self.other_roots.contains(path) {

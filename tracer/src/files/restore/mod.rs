@@ -73,6 +73,20 @@ pub enum Recovered {
     },
 }
 
+impl std::fmt::Display for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Forgotten => {
+                f.write_str("a move that was interrupted had changed nothing yet, and was given up")
+            }
+            Self::Finished { to } => {
+                write!(f, "a move to tick {} that was interrupted was finished first", to.tick)
+            }
+            Self::TakenBack { why } => write!(f, "a move that was interrupted was taken back: {why}"),
+        }
+    }
+}
+
 /// Puts the root from where it stands to `to`, and tells the store.
 pub fn move_root(place: Place<'_>, to: &Stand, commit: Commit, mtimes: bool) -> Result<Moved> {
     let store = place.writer.store();
