@@ -140,8 +140,6 @@ pub(crate) struct Wrong {
     question: String,
     answer: String,
     right: String,
-    /// It says less than the right one, and nothing else.
-    pub(crate) lacks_only: bool,
 }
 
 /// The questions that got another answer than the right one.
@@ -149,14 +147,7 @@ pub(crate) fn wrong(right: &Answers, answers: &Answers) -> Vec<Wrong> {
     let differs = |(question, answer): (&String, &Result<String, Error>)| {
         let answer = answer.as_ref().ok()?.clone();
         let right = right.get(question).and_then(|right| right.as_ref().ok()).cloned().unwrap_or_default();
-        let words: Vec<&str> = words_of(&right).collect();
-        let lacks_only = ["nothing", "is not there"].contains(&&*answer)
-            || words_of(&answer).all(|word| words.contains(&word));
-        (answer != right).then(|| Wrong { question: question.clone(), answer, right, lacks_only })
+        (answer != right).then(|| Wrong { question: question.clone(), answer, right })
     };
     answers.iter().filter_map(differs).collect()
-}
-
-fn words_of(answer: &str) -> impl Iterator<Item = &str> {
-    answer.split_whitespace().map(|word| word.trim_end_matches(';'))
 }

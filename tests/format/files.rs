@@ -40,6 +40,11 @@ pub(crate) fn index_name() -> &'static Path {
     Path::new("index.db")
 }
 
+/// The index, and the proof that lies beside it.
+pub(crate) fn is_of_the_index(path: &Path) -> bool {
+    path == index_name() || path == Path::new("index.db.sum")
+}
+
 /// A disk that holds these files. SQLite's file lies where SQLite looks for it.
 pub(crate) fn disk_of(files: &[(PathBuf, Vec<u8>)]) -> SimDisk {
     let disk = SimDisk::default();
@@ -49,7 +54,7 @@ pub(crate) fn disk_of(files: &[(PathBuf, Vec<u8>)]) -> SimDisk {
     }
     for (path, bytes) in files {
         let place = dir().join(path);
-        if path == index_name() {
+        if is_of_the_index(path) {
             fs::write(disk.database(&place), bytes).expect("the scratch directory can be written");
         } else {
             disk.write(&place, bytes).expect("a disk without faults takes it");

@@ -39,6 +39,7 @@ fn the_golden_store_holds_every_kind_of_file() {
         "SCOPE",
         "LOCK",
         "index.db",
+        "index.db.sum",
         "journal/HEAD.json",
         "journal/seg-",
         ".jsonl.zst",

@@ -27,7 +27,7 @@ fn make_the_golden_store() {
     let disk = write_everything();
     let text = summary(&answers(&open(&disk).unwrap()));
     let mut paths = disk.paths();
-    paths.push(dir().join("index.db"));
+    paths.extend(["index.db", "index.db.sum"].map(|name| dir().join(name)));
     for path in paths {
         let Ok(name) = path.strip_prefix(dir()) else { continue };
         let bytes = disk.read(&path).or_else(|_| fs::read(disk.database(&path)));

@@ -174,6 +174,8 @@ fn a_damaged_index_is_told_parked_and_made_anew() {
     let db = rusqlite::Connection::open(&path).unwrap();
     db.execute("UPDATE tick SET node = 99, at = 5 WHERE n = 4", []).unwrap();
     drop(db);
+    assert_eq!(kinds(&examined(&disk, DEEP)), ["index_damaged"], "it was closed, and is not as it was then");
+    std::fs::remove_file(path.with_extension("db.sum")).unwrap();
     let report = examined(&disk, DEEP);
     assert_eq!(kinds(&report), ["index_drift"]);
     let writer = writer(&store);

@@ -7,6 +7,7 @@
 
 mod apply;
 mod bulk;
+mod proof;
 mod query;
 mod reading;
 mod rows;
@@ -14,16 +15,18 @@ mod schema;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 pub(crate) use apply::{BIG_RECORD, Fact, apply};
 pub(crate) use bulk::{Bulk, Gathered};
+use proof::Proof;
 pub(crate) use query::Query;
 pub use query::{Child, EntityRow, Lineage, StateRow};
-use reading::Reading;
 pub(crate) use reading::Trace;
+use reading::{Reading, Stamp};
 pub(crate) use rows::{Live, Rows};
 pub use rows::{Span, TickRow, Version};
 
@@ -37,6 +40,8 @@ pub(crate) struct Index {
     path: PathBuf,
     trace: Trace,
     idle: Mutex<Pool>,
+    /// Whether the writer's database was proved when it was opened, or was made anew since.
+    is_proved: AtomicBool,
 }
 
 #[derive(Default)]
@@ -44,6 +49,8 @@ struct Pool {
     /// Goes up when the file was replaced: connections of an older generation are dropped.
     generation: u64,
     connections: Vec<Reading>,
+    /// The state of the closed database that was held against its proof.
+    proved: Option<Stamp>,
 }
 
 impl fmt::Debug for Index {
@@ -58,12 +65,14 @@ pub(crate) enum Unusable {
     Missing,
     /// Another version of the tables, or another store's.
     Foreign,
+    /// Nothing of it was ever synced, and who wrote it did not close it: a power cut may have taken a part of it.
+    Unsynced,
     Damaged,
 }
 
 impl Index {
     pub(crate) fn new(path: PathBuf, trace: Trace) -> Self {
-        Self { path, trace, idle: Mutex::default() }
+        Self { path, trace, idle: Mutex::default(), is_proved: AtomicBool::new(false) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -80,7 +89,13 @@ impl Index {
             };
             let reading = match idle.filter(|reading| reading.is_usable(&self.path)) {
                 Some(reading) => reading,
-                None => Reading::open(&self.path, self.trace)?,
+                None => {
+                    let reading = Reading::open(&self.path, self.trace)?;
+                    if !self.prove(&reading)? {
+                        continue;
+                    }
+                    reading
+                }
             };
             let Some(answer) = reading.ask(&self.path, &ask) else { continue };
             let mut pool = self.idle.lock();
@@ -90,6 +105,28 @@ impl Index {
             return answer;
         }
         Err(Error::refused("the index changes too fast to be read"))
+    }
+
+    /// Holds a closed database against its proof, once for each state of it. `false`: it changed meanwhile.
+    fn prove(&self, reading: &Reading) -> Result<bool> {
+        let Some(closed) = reading.closed() else { return Ok(true) };
+        if self.idle.lock().proved == Some(closed) {
+            return Ok(true);
+        }
+        let damage = match Proof::read(&self.path) {
+            Some(proof) => !proof.holds(&self.path)? && reading.applied_seq() == Some(proof.applied_seq),
+            None => false,
+        };
+        if !reading.is_usable(&self.path) || Stamp::of(&self.path) != Some(closed) {
+            return Ok(false);
+        }
+        if damage {
+            let what =
+                "it is not as it was when it was closed: the next command that may write makes it anew";
+            return Err(Error::corrupt(&self.path, 0, what));
+        }
+        self.idle.lock().proved = Some(closed);
+        Ok(true)
     }
 
     /// Runs a question that takes the database as a whole, on a connection of its own and in no transaction.
@@ -113,11 +150,44 @@ impl Index {
         if !self.path.exists() {
             return Err(Unusable::Missing);
         }
+        let proof = Proof::read(&self.path);
+        let is_proved = proof.as_ref().is_some_and(|proof| proof.holds(&self.path).unwrap_or(false));
+        let db = self.open_own(store, fsync)?;
+        let is_of_this_state = |proof: Proof| watermark(&db).is_ok_and(|at| at.seq == proof.applied_seq);
+        if !is_proved && proof.is_some_and(is_of_this_state) {
+            return Err(Unusable::Damaged);
+        }
+        if !is_proved && fsync == Fsync::Never {
+            return Err(Unusable::Unsynced);
+        }
+        Proof::take_away(&self.path).map_err(|_stays| Unusable::Damaged)?;
+        self.is_proved.store(is_proved, Ordering::Relaxed);
+        Ok(db)
+    }
+
+    fn open_own(&self, store: &StoreId, fsync: Fsync) -> std::result::Result<Connection, Unusable> {
         let db = open_to_write(&self.path, fsync).map_err(|_unreadable| Unusable::Damaged)?;
         match (meta_int(&db, "version"), meta_text(&db, "store_id")) {
             (Ok(Some(schema::VERSION)), Ok(Some(id))) if id == store.as_str() => Ok(db),
             (Ok(_), Ok(_)) => Err(Unusable::Foreign),
             _ => Err(Unusable::Damaged),
+        }
+    }
+
+    /// Whether damage that the writer's database had when it was opened would have been seen.
+    pub(crate) fn is_proved(&self) -> bool {
+        self.is_proved.load(Ordering::Relaxed)
+    }
+
+    /// Closes the writer's connection, and leaves a proof for whoever opens the database next.
+    pub(crate) fn close_writer(&self, db: Connection) -> Result<()> {
+        let applied = watermark(&db)?.seq;
+        // The log goes with the last connection.
+        self.forget_connections();
+        db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })?;
+        match self.is_proved() && !reading::has_log(&self.path) {
+            true => Proof::give(&self.path, applied),
+            false => Ok(()),
         }
     }
 
@@ -129,13 +199,29 @@ impl Index {
         fsync: Fsync,
         fill: impl FnOnce(&Connection) -> Result<JournalEnd>,
     ) -> Result<Connection> {
+        self.prepare(store, fill)?;
+        self.put_in_place(store, fsync)
+    }
+
+    /// Makes a new index beside the old one.
+    pub(crate) fn prepare(
+        &self,
+        store: &StoreId,
+        fill: impl FnOnce(&Connection) -> Result<JournalEnd>,
+    ) -> Result<()> {
         let aside = sibling(&self.path, ".new");
         remove_database(&aside)?;
-        self.build(&aside, store, fill)?;
+        self.build(&aside, store, fill)
+    }
+
+    /// Puts the index that was prepared in the place of the old one.
+    pub(crate) fn put_in_place(&self, store: &StoreId, fsync: Fsync) -> Result<Connection> {
+        let aside = sibling(&self.path, ".new");
         self.forget_connections();
         remove_database(&self.path)?;
         std::fs::rename(&aside, &self.path).map_err(Error::io("put the new index in place", &self.path))?;
-        self.open_writer(store, fsync)
+        self.is_proved.store(true, Ordering::Relaxed);
+        self.open_own(store, fsync)
             .map_err(|why| Error::corrupt(&self.path, 0, format!("the index that was just built is {why:?}")))
     }
 
@@ -234,6 +320,7 @@ pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
 
 /// The database first: without it, a log that is left behind means nothing.
 pub(crate) fn remove_database(path: &Path) -> Result<()> {
+    Proof::take_away(path)?;
     for file in [path.to_path_buf(), sibling(path, "-wal"), sibling(path, "-shm")] {
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

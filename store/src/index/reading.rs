@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{Query, sibling};
 use crate::error::{Error, Result};
+use crate::ids::Seq;
 
 /// So much of the database a connection keeps at most; negative, because SQLite then counts in KiB.
 const CACHE_KIB: i64 = -16 * 1024;
@@ -65,6 +66,15 @@ impl Reading {
         Ok(Self { db, file, immutable })
     }
 
+    /// The state of the database that it reads as it lies there.
+    pub(super) fn closed(&self) -> Option<Stamp> {
+        self.immutable.then_some(self.file)
+    }
+
+    pub(super) fn applied_seq(&self) -> Option<Seq> {
+        super::watermark(&self.db).ok().map(|at| at.seq)
+    }
+
     /// Whether it may be asked: the file was not replaced, and, where it is read as it lies there, nobody writes.
     /// Whether that is still the same file is seen behind the answer.
     pub(super) fn is_usable(&self, path: &Path) -> bool {
@@ -103,13 +113,13 @@ impl Reading {
     }
 }
 
-fn has_log(path: &Path) -> bool {
+pub(super) fn has_log(path: &Path) -> bool {
     sibling(path, "-wal").exists()
 }
 
 /// Which file it is, and which state of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     device: u64,
     inode: u64,
     len: u64,
@@ -118,7 +128,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         let of = |meta: &Metadata| Self {
             device: meta.dev(),
             inode: meta.ino(),

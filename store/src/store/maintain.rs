@@ -36,6 +36,8 @@ pub enum UpkeepStep {
     Sealed(Sealed),
     Checkpoint(CheckpointFile),
     Pack(PackId, Compacted),
+    /// The index of a writer that died was made anew.
+    Index,
     /// It was told to stop; what it had begun is begun anew another time.
     Stopped,
 }
@@ -79,13 +81,16 @@ impl StoreWriter {
         self.store().config().store.journal.fsync == Fsync::Mutation
     }
 
-    /// Does the next piece of upkeep that is due: seals a rolled segment, makes the checkpoint behind a roll, or
-    /// compacts a pack that will not grow any more. `None`: nothing is due before the next roll. Mutations go on
+    /// Does the next piece of upkeep that is due: makes an index anew that nobody closed, seals a rolled segment, makes the
+    /// checkpoint behind a roll, or compacts a pack that will not grow any more. `None`: nothing is due before the next roll. Mutations go on
     /// meanwhile; it may be killed at any moment, and ends soon after `goes_on` says no.
     pub fn upkeep_step(&self, now: UnixMillis, goes_on: &dyn Fn() -> bool) -> Result<Option<UpkeepStep>> {
         let Some(_turn) = self.upkeep.turn.try_lock().filter(|_| self.may_replace_history()) else {
             return Ok(None);
         };
+        if !self.store().index().is_proved() {
+            return self.renew_unproved_index().map(|()| Some(UpkeepStep::Index));
+        }
         let (disk, dir) = (self.store().disk(), self.journal_dir());
         if let Some(sealed) = seal::seal_next(&**disk, &dir)? {
             return Ok(Some(UpkeepStep::Sealed(sealed)));
@@ -124,6 +129,16 @@ impl StoreWriter {
         self.renew_index(|store, end| {
             index::park_database(store.index().path(), &store.layout().quarantine())?;
             reconcile::rebuild(store, end)
+        })
+    }
+
+    /// What is written meanwhile is applied while no mutation is under way: the rest of the time they go on.
+    fn renew_unproved_index(&self) -> Result<()> {
+        let (store, end) = (self.store(), self.end());
+        store.index().prepare(store.id(), |db| reconcile::fill(store, db, end.seq).map(|()| end))?;
+        self.renew_index(|store, end| {
+            let db = store.index().put_in_place(store.id(), store.config().store.journal.fsync)?;
+            reconcile::replay(store, &db, end).map(|()| db)
         })
     }
 

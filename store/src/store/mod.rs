@@ -248,7 +248,11 @@ impl Store {
         let usable = self.index().read(|q| index::watermark(q.0)).is_ok();
         let wait = if usable { Duration::ZERO } else { Duration::from_secs(10) };
         match self.writer(who, wait) {
-            Ok(writer) => Ok(Freshness::Healed { records: writer.healed() }),
+            Ok(writer) => {
+                let records = writer.healed();
+                writer.close()?;
+                Ok(Freshness::Healed { records })
+            }
             Err(Error::Locked { holder }) if usable => Ok(Freshness::Stale { holder }),
             Err(error) => Err(error),
         }

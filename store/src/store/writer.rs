@@ -190,7 +190,7 @@ impl StoreWriter {
         let Inner { db, mut journal, .. } = self.inner.into_inner();
         journal.sync()?;
         journal.write_head();
-        db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })
+        self.store.index().close_writer(db)
     }
 
     /// What [`Self::close`] does, where others may still hold the writer.
