@@ -23,6 +23,7 @@ mod store;
 
 pub mod doctor;
 pub mod render;
+pub mod runs;
 
 pub mod migrate;
 

@@ -4,7 +4,7 @@ use crate::bench::Bench;
 
 #[test]
 fn cli_help_says_what_was_agreed() {
-    let commands: [&[&str]; 24] = [
+    let commands: [&[&str]; 26] = [
         &["--help"],
         &["init", "--help"],
         &["mount", "--help"],
@@ -25,6 +25,8 @@ fn cli_help_says_what_was_agreed() {
         &["events", "dump", "--help"],
         &["events", "tail", "--help"],
         &["inspect", "--help"],
+        &["watch", "--help"],
+        &["watch", "log", "--help"],
         &["export", "--help"],
         &["migrate", "--help"],
         &["completions", "--help"],

@@ -16,6 +16,8 @@ const SOURCES: &[&str] = &[
     "store/src/content/splice.rs",
     "store/src/content/cold.rs",
     "store/src/index/schema.rs",
+    "store/src/runs/row.rs",
+    "store/src/runs/value.rs",
 ];
 
 pub(crate) fn out_of_step(tree: &Tree) -> Vec<String> {

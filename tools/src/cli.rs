@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     branch, completions, daemon, diff, doctor, events, export, init, inspect, log, man, migrate, mount,
-    record, restore, revert, service, show, snapshot, undo, unmount,
+    record, restore, revert, service, show, snapshot, undo, unmount, watch,
 };
 
 /// Records everything that happens to a project and shows it as files.
@@ -46,6 +46,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Events(events::Verb),
     Inspect(inspect::Arguments),
+    Watch(Box<watch::Arguments>),
     Doctor(doctor::Arguments),
     Export(export::Arguments),
     Migrate(migrate::Arguments),

@@ -21,11 +21,17 @@ pub(crate) struct Failure {
     what: String,
     place: Option<String>,
     next: Option<String>,
+    status: u8,
 }
 
 impl Failure {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), place: None, next: None }
+        Self { what: what.into(), place: None, next: None, status: FAILED }
+    }
+
+    /// What was asked for makes no sense; nothing was done.
+    pub(crate) fn usage(self) -> Self {
+        Self { status: WRONG_USAGE, ..self }
     }
 
     pub(crate) fn at(self, place: impl AsRef<Path>) -> Self {
@@ -37,14 +43,23 @@ impl Failure {
     }
 }
 
+/// An exit status that is the answer itself: all has been said.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("status {0}")]
+pub(crate) struct Status(pub(crate) u8);
+
 pub(crate) fn exit_code(done: anyhow::Result<()>) -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
+    if let Some(status) = error.downcast_ref::<Status>() {
+        return ExitCode::from(status.0);
+    }
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("{}", Failure::from(&error).line());
     let is_usage = matches!(error.downcast_ref::<StoreError>(), Some(StoreError::NotAPoint { .. }));
-    ExitCode::from(if is_usage { WRONG_USAGE } else { FAILED })
+    let failure = Failure::from(&error);
+    eprintln!("{}", failure.line());
+    ExitCode::from(if is_usage { WRONG_USAGE } else { failure.status })
 }
 
 /// Help and the version are asked for, and no error.

@@ -1,3 +1,5 @@
 //! What makes facts: the recorder of files and the tracer of variables.
 
 pub mod files;
+mod sys;
+pub mod variables;

@@ -44,6 +44,7 @@ use crate::index::{self, Index, Trace};
 use crate::journal::entry::Writer;
 use crate::journal::{self, JournalDir};
 use crate::redact::Redactor;
+use crate::runs::Runs;
 
 /// The number of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -237,6 +238,12 @@ impl Store {
     /// Takes the lock and everything that writing needs; heals what a crash left behind.
     pub fn writer(&self, who: Writer, wait: Duration) -> Result<StoreWriter> {
         StoreWriter::open(self, who, wait)
+    }
+
+    /// The runs of watched programs.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        Runs::new(Arc::clone(&self.inner.disk), self.inner.layout.clone())
     }
 
     /// Brings the index up to the journal if that is possible without waiting. `who` stands in the lock meanwhile.

@@ -24,6 +24,7 @@ pub(crate) mod show;
 pub(crate) mod snapshot;
 pub(crate) mod undo;
 pub(crate) mod unmount;
+pub(crate) mod watch;
 
 use std::io::{BufWriter, Write};
 
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         Verb::Snapshot(verb) => snapshot::run(verb, &mut out),
         Verb::Events(verb) => events::run(verb, &mut out),
         Verb::Inspect(arguments) => inspect::run(arguments, &mut out),
+        Verb::Watch(arguments) => watch::run(arguments, &mut out),
         Verb::Doctor(arguments) => doctor::run(arguments, &mut out),
         Verb::Export(arguments) => export::run(arguments, &mut out),
         Verb::Migrate(arguments) => migrate::run(arguments, &mut out),

@@ -1,0 +1,17 @@
+//! `tickfs watch` as a person and a script see it: programs run as ever, and every change of a watched variable is an event.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+#![expect(clippy::print_stdout, reason = "a test that cannot run here says so")]
+
+mod bench;
+
+mod ends;
+mod events;
+mod forms;
+mod kept;
+mod options;
+mod patterns;
+mod processors;
+mod same;
+mod scope;
+mod values;

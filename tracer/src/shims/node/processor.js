@@ -1,0 +1,36 @@
+// Runs a processor, as `node -e`: one event a line on stdin, one answer a line on stdout.
+const fs = require("fs");
+const path = require("path").resolve(process.argv[1]);
+const say = (answer) => fs.writeSync(1, JSON.stringify(answer) + "\n");
+// What the processor prints is for people.
+process.stdout.write = process.stderr.write.bind(process.stderr);
+console.log = console.info = console.debug = console.error;
+
+function load() {
+  try {
+    const { main } = require(path);
+    return typeof main === "function" ? { main } : { error: "it exports no main(event)" };
+  } catch (error) {
+    console.error(error);
+    return { error: `it cannot be loaded: ${error}` };
+  }
+}
+
+async function answer(main, line) {
+  const event = JSON.parse(line);
+  try {
+    const said = (await main(event)) ?? { action: "pass" };
+    say({ ...said, event_id: event.event_id });
+  } catch (error) {
+    console.error(error);
+    say({ error: String(error), event_id: event.event_id });
+  }
+}
+
+const { main, error } = load();
+if (error) {
+  say({ error });
+} else {
+  say({ ready: true });
+  require("readline").createInterface({ input: process.stdin }).on("line", (line) => answer(main, line));
+}

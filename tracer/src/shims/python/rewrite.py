@@ -1,0 +1,336 @@
+# Puts a hook behind every assignment to a watched name.
+#
+# A name is watched where it is assigned from an expression that calls `watch(…)`. Names of modules and classes have a slot
+# in the agent; a name of a function has a hidden variable beside it, `.w.NAME`, one per activation, so that recursion is right.
+import ast
+
+STORE, BIND, LOCAL, TAKE, GONE, ENTERED = (
+    "__tickfs_store__", "__tickfs_bind__", "__tickfs_local__", "__tickfs_take__", "__tickfs_gone__", "__tickfs_entered__",
+)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+class Scope:
+    def __init__(self, kind, node, parent, name):
+        self.kind, self.node, self.parent, self.name = kind, node, parent, name
+        self.globals, self.nonlocals, self.bound, self.watched = set(), set(), set(), {}
+
+    def owner(self, name):
+        """The scope that a name assigned here belongs to."""
+        scope = self
+        while scope.kind == "comprehension":
+            scope = scope.parent
+        if name in scope.globals:
+            while scope.parent:
+                scope = scope.parent
+            return scope
+        if name in scope.nonlocals:
+            above = scope.parent
+            while above and not (above.kind == "function" and name in above.bound - above.nonlocals):
+                above = above.parent
+            return above or scope
+        return scope
+
+    def qualified(self, name):
+        return name if self.name == "<module>" else f"{self.name}.{name}"
+
+
+class Survey(ast.NodeVisitor):
+    """Finds the scopes, what they bind, and which names are watched."""
+
+    def __init__(self, tree):
+        self.scopes, self.scope, self.own_watch, self.calls_main = {}, None, False, False
+        self.enter("module", tree, "<module>", tree.body)
+        for node, scope, names in list(self.found):
+            for name in names:
+                scope.owner(name).watched.setdefault(name, None)
+
+    found = ()
+
+    def enter(self, kind, node, name, body):
+        outer = self.scope
+        self.found = self.found or []
+        self.scope = self.scopes[node] = Scope(kind, node, outer, name)
+        for part in body:
+            self.visit(part)
+        self.scope = outer
+
+    def function(self, node):
+        name = getattr(node, "name", "<lambda>")
+        if name != "<lambda>":
+            self.bind(name)
+        arguments = node.args
+        for part in getattr(node, "decorator_list", []) + arguments.defaults + [d for d in arguments.kw_defaults if d]:
+            self.visit(part)
+        self.enter("function", node, self.scope.qualified(name), node.body if isinstance(node.body, list) else [node.body])
+        named = arguments.args + arguments.kwonlyargs + getattr(arguments, "posonlyargs", [])
+        named += [argument for argument in (arguments.vararg, arguments.kwarg) if argument]
+        self.scopes[node].bound.update(argument.arg for argument in named)
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = function
+
+    def visit_ClassDef(self, node):
+        self.bind(node.name)
+        for part in node.decorator_list + node.bases + node.keywords:
+            self.visit(part)
+        self.enter("class", node, self.scope.qualified(node.name), node.body)
+
+    def comprehension(self, node):
+        parts = [node.elt] if hasattr(node, "elt") else [node.key, node.value]
+        self.enter("comprehension", node, self.scope.name, node.generators + parts)
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = comprehension
+
+    def bind(self, name):
+        scope = self.scope
+        while scope.kind == "comprehension":
+            scope = scope.parent
+        scope.bound.add(name)
+        self.own_watch |= name == "watch"
+
+    def visit_Name(self, node):
+        if isinstance(node.ctx, ast.Store) and self.scope.kind != "comprehension":
+            self.bind(node.id)
+
+    def visit_Call(self, node):
+        scope = self.scope
+        while scope and scope.kind in ("comprehension", "class"):
+            scope = scope.parent
+        self.calls_main |= scope.kind == "module" and isinstance(node.func, ast.Name) and node.func.id == "main"
+        self.generic_visit(node)
+
+    def visit_Global(self, node):
+        self.scope.globals.update(node.names)
+
+    def visit_Nonlocal(self, node):
+        self.scope.nonlocals.update(node.names)
+
+    def aliases(self, node):
+        for alias in node.names:
+            self.bind(alias.asname or alias.name.split(".")[0])
+
+    visit_Import = visit_ImportFrom = aliases
+
+    def assigned(self, node):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if node.value is not None and calls_watch(node.value):
+            self.found.append((node, self.scope, [name for target in targets for name in names_in(target)]))
+        if isinstance(node, ast.NamedExpr):
+            self.bind(node.target.id)
+        self.generic_visit(node)
+
+    visit_Assign = visit_AnnAssign = visit_NamedExpr = visit_AugAssign = assigned
+
+
+def calls_watch(node):
+    return any(
+        isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "watch" for part in ast.walk(node)
+    )
+
+
+def names_in(target):
+    """The names that a target binds, in order."""
+    if isinstance(target, ast.Name):
+        return [target.id]
+    if isinstance(target, ast.Starred):
+        return names_in(target.value)
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return [name for part in target.elts for name in names_in(part)]
+    return []
+
+
+class Rewriter(ast.NodeTransformer):
+    def __init__(self, survey, new_slot, new_site):
+        self.survey, self.new_slot, self.new_site = survey, new_slot, new_site
+        self.scope = None
+
+    # What is known of a name
+
+    def slot(self, name):
+        """A slot's number for a name of a module or a class, the hidden name for one of a function, else None."""
+        owner = self.scope.owner(name)
+        if name not in owner.watched:
+            return None
+        if owner.watched[name] is None:
+            owner.watched[name] = f".w.{name}" if owner.kind == "function" else self.new_slot()
+        return owner.watched[name]
+
+    def is_watched(self, name):
+        return name in self.scope.owner(name).watched
+
+    def site(self, node):
+        return self.new_site(self.scope.name, node.lineno)
+
+    # What is put in
+
+    def call(self, node, function, *arguments):
+        made = ast.Call(ast.Name(function, ast.Load()), list(arguments), [])
+        return ast.fix_missing_locations(ast.copy_location(made, node))
+
+    def hooked(self, node, name, value, calls=False):
+        """The value of an assignment to a name, on its way through the hook."""
+        slot = self.slot(name)
+        if isinstance(slot, str):
+            return self.call(node, LOCAL, ast.Name(slot, ast.Load()), ast.Constant(self.site(node)), value)
+        return self.call(node, BIND if calls else STORE, ast.Constant(slot << 32 | self.site(node)), value)
+
+    def after(self, node, names, calls=False):
+        """Statements that follow one that has bound these names."""
+        made = []
+        for name in names:
+            if not self.is_watched(name):
+                continue
+            slot = self.slot(name)
+            target, value = ast.Name(name, ast.Store()), ast.Name(name, ast.Load())
+            if calls and isinstance(slot, str):
+                target = ast.Name(slot, ast.Store())
+                hook = self.call(node, TAKE, ast.Name(slot, ast.Load()), ast.Constant(self.site(node)), value)
+            else:
+                hook = self.hooked(node, name, value, calls)
+            made.append(ast.fix_missing_locations(ast.copy_location(ast.Assign([target], hook), node)))
+        return made
+
+    # Scopes
+
+    def within(self, node, visit):
+        outer, self.scope = self.scope, self.survey.scopes[node]
+        result = visit(node)
+        self.scope = outer
+        return result
+
+    def visit_Module(self, node):
+        return self.within(node, self.generic_visit)
+
+    def visit_Lambda(self, node):
+        return self.within(node, self.generic_visit)
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_Lambda
+
+    def definition(self, node):
+        outer = self.scope
+        is_main = node.name == "main" and outer.kind == "module" and not isinstance(node, ast.ClassDef)
+        for field in ("decorator_list", "bases", "keywords"):
+            for place, part in enumerate(getattr(node, field, [])):
+                getattr(node, field)[place] = self.visit(part)
+        if not isinstance(node, ast.ClassDef):
+            self.visit(node.args)
+        self.scope = self.survey.scopes[node]
+        body = []
+        for statement in node.body:
+            made = self.visit(statement)
+            body.extend(made if isinstance(made, list) else [made])
+        hidden = [slot for slot in self.scope.watched.values() if isinstance(slot, str)]
+        first = [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in hidden]
+        if is_main:
+            first.append(ast.Expr(ast.Call(ast.Name(ENTERED, ast.Load()), [], [])))
+        start = 1 if is_docstring(body[0]) else 0
+        at = body[min(start, len(body) - 1)]
+        body[start:start] = [ast.fix_missing_locations(ast.copy_location(made, at)) for made in first]
+        node.body = body
+        self.scope = outer
+        return [node] + self.after(node, [node.name])
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = definition
+
+    def visit_Nonlocal(self, node):
+        hidden = [self.slot(name) for name in node.names if self.is_watched(name)]
+        node.names += [name for name in hidden if isinstance(name, str)]
+        return node
+
+    # Assignments
+
+    def visit_Assign(self, node):
+        calls = calls_watch(node.value)
+        self.generic_visit(node)
+        target = node.targets[0]
+        single = len(node.targets) == 1 and isinstance(target, ast.Name) and self.is_watched(target.id)
+        if single and not (calls and isinstance(self.slot(target.id), str)):
+            node.value = self.hooked(node, target.id, node.value, calls)
+            return node
+        return [node] + self.after(node, [name for target in node.targets for name in names_in(target)], calls)
+
+    def visit_AnnAssign(self, node):
+        if node.value is None:
+            return node
+        calls = calls_watch(node.value)
+        self.generic_visit(node)
+        return [node] + self.after(node, names_in(node.target), calls)
+
+    def visit_AugAssign(self, node):
+        self.generic_visit(node)
+        return [node] + self.after(node, names_in(node.target))
+
+    def visit_NamedExpr(self, node):
+        calls = calls_watch(node.value)
+        self.generic_visit(node)
+        name = node.target.id
+        if self.is_watched(name) and not (calls and isinstance(self.slot(name), str)):
+            node.value = self.hooked(node, name, node.value, calls)
+        return node
+
+    def visit_Delete(self, node):
+        self.generic_visit(node)
+        made = [node]
+        for name in [name for target in node.targets for name in names_in(target)]:
+            if not self.is_watched(name):
+                continue
+            slot = self.slot(name)
+            handle = ast.Name(slot, ast.Load()) if isinstance(slot, str) else ast.Constant(None)
+            number = ast.Constant(0 if isinstance(slot, str) else slot)
+            gone = self.call(node, GONE, handle, number, ast.Constant(self.site(node)))
+            made.append(ast.copy_location(ast.Expr(gone), node))
+        return made
+
+    def imported(self, node):
+        return [node] + self.after(node, [alias.asname or alias.name.split(".")[0] for alias in node.names])
+
+    visit_Import = visit_ImportFrom = imported
+
+    # What binds at the beginning of a body
+
+    def loop(self, node):
+        names = names_in(node.target)
+        self.generic_visit(node)
+        node.body[0:0] = self.after(node, names)
+        return node
+
+    visit_For = visit_AsyncFor = loop
+
+    def opened(self, node):
+        names = [name for item in node.items if item.optional_vars for name in names_in(item.optional_vars)]
+        self.generic_visit(node)
+        node.body[0:0] = self.after(node, names)
+        return node
+
+    visit_With = visit_AsyncWith = opened
+
+    def visit_ExceptHandler(self, node):
+        self.generic_visit(node)
+        node.body[0:0] = self.after(node, [node.name] if node.name else [])
+        return node
+
+    def visit_match_case(self, node):
+        names = []
+        for part in ast.walk(node.pattern):
+            names += [name for name in (getattr(part, "name", None), getattr(part, "rest", None)) if isinstance(name, str)]
+        self.generic_visit(node)
+        node.body[0:0] = self.after(node.body[0], names)
+        return node
+
+
+def is_docstring(statement):
+    value = getattr(statement, "value", None)
+    return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def rewrite(tree, new_slot, new_site):
+    """The tree with its hooks, and what the survey found."""
+    survey = Survey(tree)
+    if survey.own_watch:
+        return tree, survey
+    for scope in survey.scopes.values():
+        for name in scope.watched:
+            if scope.kind == "function":
+                scope.watched[name] = f".w.{name}"
+    return Rewriter(survey, new_slot, new_site).visit(tree), survey

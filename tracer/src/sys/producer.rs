@@ -1,0 +1,192 @@
+//! The traced program's end of the ring.
+//!
+//! Rules of this end: it allocates nothing, and takes no lock. A full ring makes the writer wait, so that no event is lost;
+//! when the reader is gone it stops tracing for good, and the program lives on.
+
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::layout::{self, FIXED, Fixed, HEADER, Header, KIND_PAD};
+use super::raw;
+
+/// A payload longer than this comes in several records, all but the last with `more`.
+pub(crate) const PIECE: usize = 16 * 1024;
+
+pub(crate) struct Producer {
+    base: *mut u8,
+    capacity: usize,
+    bell: c_int,
+    stopped: AtomicBool,
+}
+
+// SAFETY: all that is shared behind `base` is atomic, or belongs to the thread that took its place in the ring.
+unsafe impl Sync for Producer {}
+// SAFETY: as above; the mapping belongs to the process, not to a thread.
+unsafe impl Send for Producer {}
+
+impl Producer {
+    /// Maps the ring; takes both descriptors over, and moves the bell out of the program's way.
+    pub(crate) fn attach(ring: c_int, bell: c_int) -> Option<Self> {
+        // SAFETY: asks the kernel for a mapping of its own choice. JUSTIFICATION: shared memory is the point.
+        let header =
+            unsafe { raw::mmap(ptr::null_mut(), HEADER, raw::PROT_READ_WRITE, raw::MAP_SHARED, ring, 0) };
+        if header.addr() == usize::MAX {
+            return None;
+        }
+        // SAFETY: the page was just mapped, and is aligned to itself. JUSTIFICATION: as above.
+        let there = unsafe { &*header.cast::<Header>() };
+        let capacity = usize::try_from(there.capacity.load(Ordering::Acquire)).ok()?;
+        if there.magic.load(Ordering::Acquire) != layout::MAGIC || !capacity.is_power_of_two() {
+            return None;
+        }
+        let len = HEADER.checked_add(capacity)?;
+        // SAFETY: as for the header. JUSTIFICATION: as above.
+        let base = unsafe { raw::mmap(ptr::null_mut(), len, raw::PROT_READ_WRITE, raw::MAP_SHARED, ring, 0) };
+        // SAFETY: duplicates a descriptor; nothing is dereferenced. JUSTIFICATION: the standard library needs an owner.
+        let moved = unsafe { raw::fcntl(bell, raw::F_DUPFD_CLOEXEC, 700) };
+        for fd in [ring, bell] {
+            // SAFETY: both were handed over to be closed here. JUSTIFICATION: as above.
+            unsafe { raw::close(fd) };
+        }
+        let usable = base.addr() != usize::MAX && moved >= 0;
+        usable.then(|| Self { base: base.cast(), capacity, bell: moved, stopped: AtomicBool::new(false) })
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: `base` is a mapping that is never unmapped and begins with a header. JUSTIFICATION: shared memory.
+        unsafe { &*self.base.cast::<Header>() }
+    }
+
+    /// No record is written from now on.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Writes a record, in pieces if it is long. Time is taken here.
+    pub(crate) fn push(&self, mut fixed: Fixed, payload: &[u8]) {
+        if self.is_stopped() {
+            return;
+        }
+        fixed.time_ns = now_ns();
+        let mut rest = payload;
+        while rest.len() > PIECE {
+            let (piece, behind) = rest.split_at(PIECE);
+            self.push_piece(Fixed { more: true, ..fixed }, piece);
+            rest = behind;
+        }
+        self.push_piece(Fixed { more: false, ..fixed }, rest);
+        if self.header().sleeping.0.load(Ordering::Relaxed) != 0 {
+            self.ring_bell();
+        }
+    }
+
+    fn push_piece(&self, fixed: Fixed, payload: &[u8]) {
+        let len = FIXED + payload.len();
+        let Some(offset) = self.take_place(layout::stride(len)) else { return };
+        self.write(offset + 4, &spelled(fixed));
+        self.write(offset + FIXED, payload);
+        self.commit(offset, len);
+    }
+
+    /// Takes so many bytes in one piece; what is left before the ring's end is made a pad.
+    fn take_place(&self, len: usize) -> Option<usize> {
+        let header = self.header();
+        let mut head = header.head.0.load(Ordering::Relaxed);
+        loop {
+            let offset = usize::try_from(head).ok()? & (self.capacity - 1);
+            let to_end = self.capacity - offset;
+            let pad = if len > to_end { to_end } else { 0 };
+            let end = head + (pad + len) as u64;
+            if end - header.tail.0.load(Ordering::Acquire) > self.capacity as u64 {
+                self.wait()?;
+                head = header.head.0.load(Ordering::Relaxed);
+                continue;
+            }
+            match header.head.0.compare_exchange_weak(head, end, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if pad > 0 => {
+                    let filler = Fixed { kind: KIND_PAD, ..Fixed::default() };
+                    self.write(offset + 4, &spelled(filler)[..4]);
+                    self.commit(offset, pad);
+                    return Some(0);
+                }
+                Ok(_) => return Some(offset),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    fn write(&self, offset: usize, bytes: &[u8]) {
+        let to = self.base.wrapping_add(HEADER + offset);
+        // SAFETY: `take_place` gave this range to this call alone, and it lies inside the mapping.
+        // JUSTIFICATION: shared memory has no slice.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+    }
+
+    fn commit(&self, offset: usize, len: usize) {
+        // SAFETY: the offset is a multiple of 8 inside the mapping. JUSTIFICATION: shared memory.
+        let word = unsafe { &*layout::commit_word(self.base, offset) };
+        word.store(u32::try_from(len).unwrap_or(u32::MAX), Ordering::Release);
+    }
+
+    /// The ring is full: lets the reader run. `None`: there is none any more.
+    #[cold]
+    fn wait(&self) -> Option<()> {
+        if self.is_stopped() {
+            return None;
+        }
+        self.ring_bell();
+        let mut fd = raw::PollFd { fd: self.bell, events: 0, revents: 0 };
+        // SAFETY: one valid entry, for as long as the call takes. JUSTIFICATION: no safe poll without a dependency.
+        unsafe { raw::poll(&raw mut fd, 1, 1) };
+        if fd.revents & (raw::POLLHUP | raw::POLLERR) != 0 {
+            self.stop();
+            return None;
+        }
+        Some(())
+    }
+
+    #[cold]
+    fn ring_bell(&self) {
+        let flags = raw::MSG_DONTWAIT | raw::MSG_NOSIGNAL;
+        // SAFETY: one byte of a constant is read. JUSTIFICATION: `send` alone does not raise SIGPIPE.
+        unsafe { raw::send(self.bell, b"!".as_ptr().cast(), 1, flags) };
+    }
+}
+
+/// All of a record's fixed part but the word that makes it count.
+fn spelled(fixed: Fixed) -> [u8; FIXED - 4] {
+    let mut bytes = [0; FIXED - 4];
+    bytes[0] = fixed.kind;
+    bytes[1] = fixed.tag;
+    bytes[2] = u8::from(fixed.more);
+    bytes[4..12].copy_from_slice(&fixed.time_ns.to_le_bytes());
+    for (place, word) in [fixed.variable, fixed.site, fixed.thread, fixed.sql].into_iter().enumerate() {
+        bytes[12 + 4 * place..16 + 4 * place].copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+fn now_ns() -> u64 {
+    let mut time = raw::Timespec { seconds: 0, nanos: 0 };
+    // SAFETY: writes to a valid place. JUSTIFICATION: the standard library's clock is this and a division more.
+    unsafe { raw::clock_gettime(raw::CLOCK_REALTIME, &raw mut time) };
+    (time.seconds.cast_unsigned()).wrapping_mul(1_000_000_000).wrapping_add(time.nanos.cast_unsigned())
+}
+
+/// The kernel's number of this thread.
+pub(crate) fn thread_id() -> u32 {
+    thread_local!(static ID: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
+    ID.with(|id| {
+        if id.get() == 0 {
+            // SAFETY: takes no arguments, and cannot fail. JUSTIFICATION: the standard library does not tell it.
+            let found = unsafe { raw::syscall(raw::SYS_GETTID) };
+            id.set(u32::try_from(found).unwrap_or(0));
+        }
+        id.get()
+    })
+}

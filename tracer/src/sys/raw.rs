@@ -1,0 +1,51 @@
+//! The functions of libc that are called by hand, because the agents are built from the standard library alone.
+
+use std::ffi::{c_int, c_long, c_short, c_ulong, c_void};
+
+pub(crate) const PROT_READ_WRITE: c_int = 3;
+pub(crate) const MAP_SHARED: c_int = 1;
+pub(crate) const CLOCK_REALTIME: c_int = 0;
+pub(crate) const POLLERR: c_short = 8;
+pub(crate) const POLLHUP: c_short = 16;
+pub(crate) const MSG_DONTWAIT: c_int = 0x40;
+pub(crate) const MSG_NOSIGNAL: c_int = 0x4000;
+pub(crate) const F_DUPFD_CLOEXEC: c_int = 1030;
+#[cfg(target_arch = "x86_64")]
+pub(crate) const SYS_GETTID: c_long = 186;
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const SYS_GETTID: c_long = 178;
+
+#[repr(C)]
+pub(crate) struct Timespec {
+    pub(crate) seconds: i64,
+    pub(crate) nanos: i64,
+}
+
+#[repr(C)]
+pub(crate) struct PollFd {
+    pub(crate) fd: c_int,
+    pub(crate) events: c_short,
+    pub(crate) revents: c_short,
+}
+
+unsafe extern "C" {
+    pub(crate) fn mmap(
+        at: *mut c_void,
+        len: usize,
+        protection: c_int,
+        flags: c_int,
+        fd: c_int,
+        offset: i64,
+    ) -> *mut c_void;
+    pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
+    pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
+    pub(crate) fn send(fd: c_int, bytes: *const c_void, len: usize, flags: c_int) -> isize;
+    pub(crate) fn syscall(number: c_long, ...) -> c_long;
+    pub(crate) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    pub(crate) fn close(fd: c_int) -> c_int;
+    pub(crate) fn pthread_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+    ) -> c_int;
+}

@@ -1,0 +1,114 @@
+//! `events.jsonl`: whole lines are appended, in batches; what cannot be written is counted, never half there.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::counts::Counts;
+use super::error::{Error, Result};
+
+/// What happened in so long may be lost when the tracer is killed.
+pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(100);
+const BATCH: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Output {
+    path: PathBuf,
+    file: File,
+    buffer: Vec<u8>,
+    lines: u64,
+    flushed: Instant,
+    /// Why the last batch could not be written.
+    pub(super) failed: Option<io::Error>,
+}
+
+impl Output {
+    /// Makes the directory if need be.
+    pub(super) fn open(dir: &Path) -> Result<Self> {
+        let refused = |source: &io::Error| {
+            let why = source.to_string();
+            let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
+            Error::invalid(format!("the output directory cannot be written: {why}"), dir)
+        };
+        std::fs::create_dir_all(dir).map_err(|source| refused(&source))?;
+        let path = dir.join("events.jsonl");
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.map_err(|source| refused(&source))?;
+        Ok(Self { path, file, buffer: Vec::new(), lines: 0, flushed: Instant::now(), failed: None })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes a line, with its newline.
+    pub(super) fn push(&mut self, line: &[u8], counts: &mut Counts) {
+        self.buffer.extend_from_slice(line);
+        self.lines += 1;
+        counts.buffered = self.lines;
+        if self.buffer.len() >= BATCH {
+            self.flush(counts);
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.flushed.elapsed() >= FLUSH_EVERY
+    }
+
+    pub(super) fn flush(&mut self, counts: &mut Counts) {
+        self.flushed = Instant::now();
+        if self.buffer.is_empty() {
+            return;
+        }
+        let (written, result) = write_lines(&mut self.file, &self.buffer);
+        counts.written += written;
+        counts.lost += self.lines - written;
+        if let Err(error) = result {
+            self.failed = Some(error);
+        }
+        self.buffer.clear();
+        self.lines = 0;
+        counts.buffered = 0;
+    }
+}
+
+/// How many whole lines were written. A line that was cut is taken back.
+fn write_lines(file: &mut File, buffer: &[u8]) -> (u64, io::Result<()>) {
+    let mut done = 0;
+    let result = loop {
+        match file.write(&buffer[done..]) {
+            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => done += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+        if done == buffer.len() {
+            break Ok(());
+        }
+    };
+    let whole = buffer[..done].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let cut = (done - whole) as u64;
+    let taken_back = match cut {
+        0 => Ok(()),
+        _ => file.metadata().and_then(|meta| file.set_len(meta.len().saturating_sub(cut))),
+    };
+    let lines = buffer[..whole].iter().filter(|&&byte| byte == b'\n').count() as u64;
+    (lines, result.and(taken_back))
+}
+
+#[test]
+fn a_full_disk_loses_whole_lines_and_counts_them() {
+    let mut counts = Counts::default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut output = Output::open(&dir.path().join("a/b")).unwrap();
+    output.push(b"{}\n", &mut counts);
+    output.flush(&mut counts);
+    assert_eq!((counts.written, std::fs::read(output.path()).unwrap()), (1, b"{}\n".to_vec()));
+    output.file = OpenOptions::new().append(true).open("/dev/full").unwrap();
+    output.push(b"{}\n", &mut counts);
+    output.push(b"{}\n", &mut counts);
+    output.flush(&mut counts);
+    assert_eq!((counts.written, counts.lost, counts.buffered), (1, 2, 0));
+    assert_eq!(output.failed.unwrap().kind(), io::ErrorKind::StorageFull);
+}

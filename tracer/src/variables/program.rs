@@ -1,0 +1,107 @@
+//! The traced program: started with its shim, with its own stdin, stdout, stderr, working directory and environment.
+
+use std::io::{Seek as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
+use serde_json::{Value, json};
+
+use super::error::{Error, Result};
+use super::options::{Language, Options};
+use crate::sys::{NODE_AGENT, PYTHON_AGENT, Ring};
+
+const BOOT: &str = include_str!("../shims/python/boot.py");
+/// In the order in which they rest on each other.
+const PYTHON_SHIM: &[(&str, &str)] = &[
+    ("values", include_str!("../shims/python/values.py")),
+    ("rewrite", include_str!("../shims/python/rewrite.py")),
+    ("wrap", include_str!("../shims/python/wrap.py")),
+    ("runtime", include_str!("../shims/python/runtime.py")),
+    ("start", include_str!("../shims/python/start.py")),
+];
+const NODE_SHIM: &str = include_str!("../shims/node/watch.js");
+
+pub(super) struct Program {
+    pub(super) child: Child,
+    pub(super) ring: Ring,
+    /// The program's end wakes this one up; when the program is gone, it is closed.
+    pub(super) bell: UnixStream,
+    /// The shim that Node loads; it is removed once it has been loaded.
+    pub(super) wrapper: Option<tempfile::TempDir>,
+}
+
+impl Program {
+    pub(super) fn start(options: &Options, language: Language) -> Result<Self> {
+        let interpreter = language.interpreter().map_err(|name| {
+            let what = format!("{name} is not in PATH: install it, or put it there");
+            Error::Start { what }
+        })?;
+        let start =
+            |source: std::io::Error| Error::Io { action: "start", path: options.script.clone(), source };
+        // A record of a plain value takes 40 bytes.
+        let room = options.queue.map_or(8 * 1024 * 1024, |events| events.saturating_mul(40));
+        let ring = Ring::new(room).map_err(start)?;
+        let (bell, theirs) = UnixStream::pair().map_err(start)?;
+        bell.set_nonblocking(true).map_err(start)?;
+        let memory = ring.file().try_clone().map_err(start)?;
+        let agent = match language {
+            Language::Python => PYTHON_AGENT,
+            Language::JavaScript => NODE_AGENT,
+        };
+        let agent = memory_file("tickfs-agent", agent).map_err(start)?;
+        let settings = settings(options);
+        let mut command = Command::new(interpreter);
+        let mut inherited = vec![memory, OwnedFd::from(theirs), agent];
+        let mut wrapper = None;
+        match language {
+            Language::Python => {
+                let bundle = json!({ "settings": settings, "sources": PYTHON_SHIM });
+                let bundle = memory_file("tickfs-shim", bundle.to_string().as_bytes()).map_err(start)?;
+                command.args(["-c", BOOT]).arg(bundle.as_raw_fd().to_string());
+                command.args(inherited.iter().map(|fd| fd.as_raw_fd().to_string()));
+                inherited.push(bundle);
+            }
+            Language::JavaScript => {
+                let fds: Vec<i32> = inherited.iter().map(|fd| fd.as_raw_fd()).collect();
+                let dir = tempfile::Builder::new().prefix("tickfs-watch-").tempdir().map_err(start)?;
+                let path = dir.path().join("watch.cjs");
+                let source = format!("const settings = {settings}, descriptors = {fds:?};\n{NODE_SHIM}");
+                std::fs::write(&path, source).map_err(Error::io("write", &path))?;
+                command.args(["--expose-internals", "--require"]).arg(path);
+                wrapper = Some(dir);
+            }
+        }
+        command.arg(&options.script).args(&options.arguments);
+        for fd in &inherited {
+            fcntl_setfd(fd, FdFlags::empty()).map_err(|error| start(error.into()))?;
+        }
+        let child = command.spawn().map_err(start)?;
+        Ok(Self { child, ring, bell, wrapper })
+    }
+}
+
+fn settings(options: &Options) -> Value {
+    let flags = options.flags;
+    let directory = std::env::current_dir().unwrap_or_default();
+    json!({
+        "track_threads": flags.threads,
+        "track_locals": flags.locals,
+        "track_sql": flags.sql,
+        "globs": options.scope.globs,
+        "scopes": options.scope.names,
+        "directory": directory,
+        "script": std::path::absolute(&options.script).unwrap_or_else(|_no_directory| options.script.clone()),
+    })
+}
+
+/// A file without a name, to be read from its beginning.
+fn memory_file(name: &str, bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(memfd_create(Path::new(name), MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}

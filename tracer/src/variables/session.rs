@@ -1,0 +1,480 @@
+//! One run, from start to end: records come in, events go out.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::low_level::siginfo::{Cause, Sent};
+use tickfs_store::disk::Durability;
+use tickfs_store::runs::{RunFacts, RunStatus, Tag, Value};
+
+use super::counts::Counts;
+use super::error::{Error, Result};
+use super::event::{self, Added, Facts};
+use super::options::{Level, Options};
+use super::output::Output;
+use super::processor::{Processor, Verdict};
+use super::program::Program;
+use super::symbols::{Message, Symbols};
+use crate::sys::layout::{Fixed, KIND_MESSAGE, KIND_PATCH, KIND_VALUE};
+use crate::sys::{Next, Ring};
+
+/// A tracer that nobody wakes looks by itself after so long.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What the store holds of a run is made durable so often.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+/// So many records are read before something else is looked after.
+const TURN: usize = 4096;
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub facts: RunFacts,
+    /// The program was refused by its shim, and nothing of it has run.
+    pub invalid: Option<String>,
+}
+
+/// Runs the program and records it until it ends. `started` is told what is known when the program has been started.
+pub fn trace(mut options: Options, started: &dyn Fn(&RunFacts)) -> Result<Ended> {
+    let language = options.check()?;
+    let mut processors = Vec::new();
+    for path in &options.processors {
+        let (processor, warning) = Processor::start(path, language)?;
+        (options.announce)(Level::Debug, &format!("the processor {} is ready", path.display()));
+        if let Some(warning) = warning {
+            (options.announce)(Level::Warning, &warning);
+        }
+        processors.push(processor);
+    }
+    let output = Output::open(&options.output)?;
+    let facts = RunFacts {
+        run: options.run.clone(),
+        language: language.name().to_owned(),
+        script: options.script.display().to_string(),
+        script_tick: options.kept.as_ref().and_then(|kept| kept.script_tick),
+        output: output.path().display().to_string(),
+        started_at: (options.clock)().to_iso(),
+        ended_at: None,
+        status: RunStatus::Running,
+        exit_code: None,
+        signal: None,
+        capabilities: "hooks".to_owned(),
+        variables: 0,
+        counts: Counts::default().named(),
+    };
+    let handled = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+    let signals = SignalsInfo::<WithOrigin>::new(handled).map_err(|source| Error::Io {
+        action: "handle the signals of",
+        path: options.script.clone(),
+        source,
+    })?;
+    let program = Program::start(&options, language)?;
+    if let Some(kept) = &options.kept {
+        let script = std::fs::read(&options.script).map_err(Error::io("read", &options.script))?;
+        kept.writer.keep_script(&script)?;
+        kept.writer.put_facts(&facts, Durability::Synced)?;
+    }
+    started(&facts);
+    (options.announce)(
+        Level::Info,
+        &format!("run {} of {}: changes are seen by hooks", options.run, options.script.display()),
+    );
+    let depth = options.depth.0;
+    let session = Session {
+        sink: Sink {
+            options: &mut options,
+            processors,
+            output,
+            facts,
+            counts: Counts::default(),
+            warned: None,
+        },
+        symbols: Symbols::default(),
+        depth,
+        pieces: HashMap::new(),
+        events: 0,
+        line: String::new(),
+        invalid: None,
+        attached: false,
+    };
+    session.run(program, signals)
+}
+
+struct Session<'a> {
+    sink: Sink<'a>,
+    symbols: Symbols,
+    depth: Option<u64>,
+    /// What came of a long payload so far, by thread.
+    pieces: HashMap<u32, Vec<u8>>,
+    events: u64,
+    line: String,
+    invalid: Option<String>,
+    attached: bool,
+}
+
+impl Session<'_> {
+    fn run(mut self, mut program: Program, mut signals: SignalsInfo<WithOrigin>) -> Result<Ended> {
+        let (mut fixed, mut payload) = (Fixed::default(), Vec::new());
+        let mut synced = Instant::now();
+        let mut ended = None;
+        let status = loop {
+            let read = self.drain(&mut program.ring, &mut fixed, &mut payload);
+            for signal in signals.pending() {
+                forward(&program, &signal);
+            }
+            if self.attached {
+                program.wrapper = None;
+            }
+            if self.sink.output.is_due() {
+                self.sink.flush();
+            }
+            if synced.elapsed() >= SYNC_EVERY {
+                synced = Instant::now();
+                self.sink.keep(Durability::Cache, self.symbols.variables.len());
+            }
+            if read == TURN {
+                continue;
+            }
+            // What it wrote before it ended is read in one more turn.
+            if let Some(status) = ended {
+                break status;
+            }
+            let waited = program.child.try_wait();
+            ended = waited.map_err(|source| Error::Io {
+                action: "wait for",
+                path: self.sink.options.script.clone(),
+                source,
+            })?;
+            if ended.is_none() && read == 0 {
+                sleep(&mut program);
+            }
+        };
+        self.sink.flush();
+        let facts = self.sink.finish(status, self.symbols.variables.len());
+        if !self.attached && self.invalid.is_none() && !status.success() {
+            let what = "the tracer could not be loaded into the program: what it printed says why";
+            (self.sink.options.announce)(Level::Error, what);
+        }
+        Ok(Ended { status, facts, invalid: self.invalid })
+    }
+
+    /// Reads what there is, up to a turn.
+    fn drain(&mut self, ring: &mut Ring, fixed: &mut Fixed, payload: &mut Vec<u8>) -> usize {
+        for read in 0..TURN {
+            match ring.next(fixed, payload) {
+                Next::Nothing => return read,
+                Next::Record => self.record(*fixed, payload),
+                Next::Damaged => {
+                    self.sink.counts.damaged += 1;
+                    return read;
+                }
+            }
+        }
+        TURN
+    }
+
+    fn record(&mut self, fixed: Fixed, payload: &[u8]) {
+        if fixed.more {
+            self.pieces.entry(fixed.thread).or_default().extend_from_slice(payload);
+            return;
+        }
+        match self.pieces.remove(&fixed.thread) {
+            None => self.whole(fixed, payload),
+            Some(mut all) => {
+                all.extend_from_slice(payload);
+                self.whole(fixed, &all);
+            }
+        }
+    }
+
+    fn whole(&mut self, fixed: Fixed, payload: &[u8]) {
+        match fixed.kind {
+            KIND_MESSAGE => match serde_json::from_slice(payload) {
+                Ok(message) => self.message(message),
+                Err(_foreign) => self.sink.counts.damaged += 1,
+            },
+            KIND_VALUE => match Tag::from_byte(fixed.tag) {
+                Some(tag) => self.value(fixed, Value { tag, bytes: payload.to_vec() }),
+                None => self.sink.counts.damaged += 1,
+            },
+            KIND_PATCH => self.patch(fixed, payload),
+            _ => self.sink.counts.damaged += 1,
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        let announce = &self.sink.options.announce;
+        match message {
+            Message::Attached(_process) => self.attached = true,
+            Message::Variable(declared) => self.symbols.declare(declared, self.depth),
+            Message::Sites(file, sites) => self.symbols.sites(&file, sites),
+            Message::Query { id, context } => self.symbols.query(id, context),
+            Message::NoMain {} => {
+                announce(Level::Info, "the script defines no main(): its module-level code was traced")
+            }
+            Message::Note(note) => announce(Level::Warning, &note),
+            Message::Invalid(what) => self.invalid = Some(what),
+            Message::Untraced(id) => {
+                let variable = self.symbols.instances.get(&id).map(|instance| instance.variable);
+                if let Some(variable) = variable.and_then(|number| self.symbols.variable(number)) {
+                    let name = &variable.facts.name;
+                    let note = format!("{name} is a variable of a function: --track-locals traces it");
+                    announce(Level::Info, &note);
+                }
+            }
+        }
+    }
+
+    fn patch(&mut self, fixed: Fixed, payload: &[u8]) {
+        let known = self.symbols.instances.get(&fixed.variable).and_then(|instance| instance.value.as_ref());
+        let number = |at: usize| {
+            let bytes = payload.get(at..at + 8)?.try_into().ok()?;
+            usize::try_from(u64::from_le_bytes(bytes)).ok()
+        };
+        let patched = known.zip(number(0).zip(number(8))).and_then(|(value, (at, removed))| {
+            let mut value = value.clone();
+            let end = at.checked_add(removed).filter(|&end| end <= value.bytes.len())?;
+            value.bytes.splice(at..end, payload[16..].iter().copied());
+            Some(value)
+        });
+        match patched {
+            Some(value) => self.value(fixed, value),
+            None => self.sink.counts.damaged += 1,
+        }
+    }
+
+    /// A new value of a variable: its first one, or an event.
+    fn value(&mut self, fixed: Fixed, value: Value) {
+        let Some(instance) = self.symbols.instances.get_mut(&fixed.variable) else {
+            return self.stray(fixed, &value);
+        };
+        let number = instance.variable;
+        let Some(before) = instance.value.as_ref() else {
+            instance.value = Some(value);
+            return self.first(number, fixed.variable);
+        };
+        if *before == value {
+            self.sink.counts.unchanged += 1;
+            return;
+        }
+        self.events += 1;
+        let before = instance.value.replace(value);
+        let (depth, threads, sql) = (instance.depth, instance.threads, instance.sql);
+        let (Some(instance), Some(variable)) =
+            (self.symbols.instances.get(&fixed.variable), self.symbols.variables.get(number as usize - 1))
+        else {
+            return;
+        };
+        let (Some(before), Some(value)) = (before, instance.value.as_ref()) else { return };
+        self.line.clear();
+        let facts = Facts {
+            run: self.sink.options.run.as_str(),
+            number: self.events,
+            time_ns: fixed.time_ns,
+            names: &variable.names,
+            site: self.symbols.site(fixed.site),
+            before: &before.bytes,
+            after: &value.bytes,
+            depth,
+            thread: threads.then_some(fixed.thread),
+            sql: if sql { self.symbols.context(fixed.sql) } else { "null" },
+            scope: &variable.scope,
+        };
+        event::open(&mut self.line, &facts);
+        if self.sink.event(&mut self.line, self.events) {
+            self.sink.keep_change(number, value, &self.line);
+        }
+    }
+
+    fn first(&mut self, number: u32, id: u32) {
+        let Some(value) = self.symbols.instances.get(&id).and_then(|instance| instance.value.clone()) else {
+            return;
+        };
+        if let Some(variable) = self.symbols.variable(number).filter(|variable| !variable.kept) {
+            variable.kept = true;
+            let facts = variable.facts.clone();
+            self.sink.keep_variable(&facts, &value);
+        }
+    }
+
+    /// A change of something that was never declared.
+    fn stray(&mut self, fixed: Fixed, value: &Value) {
+        self.events += 1;
+        self.line.clear();
+        let facts = Facts {
+            run: self.sink.options.run.as_str(),
+            number: self.events,
+            time_ns: fixed.time_ns,
+            names: event::UNKNOWN,
+            site: self.symbols.site(fixed.site),
+            before: &[],
+            after: &value.bytes,
+            depth: self.depth,
+            thread: None,
+            sql: "null",
+            scope: "null",
+        };
+        event::open(&mut self.line, &facts);
+        if self.sink.event(&mut self.line, self.events)
+            && let Some(kept) = &mut self.sink.options.kept
+        {
+            kept.writer.stray(self.line.as_bytes());
+        }
+    }
+}
+
+/// Where events go.
+struct Sink<'a> {
+    options: &'a mut Options,
+    processors: Vec<Processor>,
+    output: Output,
+    facts: RunFacts,
+    counts: Counts,
+    /// When the last warning about a processor was given.
+    warned: Option<Instant>,
+}
+
+impl Sink<'_> {
+    /// Passes an open event through the processors and writes it; `false` if one of them dropped it.
+    fn event(&mut self, line: &mut String, number: u64) -> bool {
+        let open = line.len();
+        let mut added = Added::default();
+        for place in 0..self.processors.len() {
+            line.truncate(open);
+            added.close(line);
+            line.push('\n');
+            let id = format!("{}-{number}", self.options.run);
+            match self.processors[place].ask(&id, line.as_bytes()) {
+                Ok(Verdict::Pass) => {}
+                Ok(Verdict::Drop) => {
+                    self.counts.dropped += 1;
+                    return false;
+                }
+                Ok(Verdict::Annotate(annotations)) => added.annotate(annotations),
+                Ok(Verdict::Enrich(extra)) => self.counts.ignored_fields += added.enrich(extra),
+                Err(why) => self.skipped(place, &why),
+            }
+        }
+        line.truncate(open);
+        added.close(line);
+        line.push('\n');
+        self.output.push(line.as_bytes(), &mut self.counts);
+        self.tell_failure();
+        true
+    }
+
+    fn skipped(&mut self, place: usize, why: &str) {
+        self.counts.skipped_invocations += 1;
+        let quiet = self.warned.is_some_and(|before| before.elapsed() < Duration::from_secs(10));
+        if !quiet {
+            self.warned = Some(Instant::now());
+            let path = self.processors[place].path().display();
+            let text = format!("the processor {path} is skipped for an event: {why}");
+            (self.options.announce)(Level::Warning, &text);
+        }
+    }
+
+    fn tell_failure(&mut self) {
+        if let Some(error) = self.output.failed.take() {
+            let path = self.output.path().display();
+            let text = format!("events cannot be written to {path}: {error}; {} are lost", self.counts.lost);
+            (self.options.announce)(Level::Warning, &text);
+        }
+    }
+
+    fn flush(&mut self) {
+        self.output.flush(&mut self.counts);
+        self.tell_failure();
+        self.in_store(|writer| writer.flush());
+    }
+
+    fn keep_variable(&mut self, facts: &tickfs_store::runs::VariableFacts, value: &Value) {
+        self.in_store(|writer| writer.declare(facts, value));
+    }
+
+    fn keep_change(&mut self, variable: u32, value: &Value, line: &str) {
+        const PENDING_MAX: usize = 1024 * 1024;
+        self.in_store(|writer| {
+            writer.change(variable, value, line.as_bytes())?;
+            if writer.pending() > PENDING_MAX { writer.flush() } else { Ok(()) }
+        });
+    }
+
+    /// A store that cannot be written to is given up, and said so; the output goes on.
+    fn in_store(
+        &mut self,
+        work: impl FnOnce(&mut tickfs_store::runs::RunWriter) -> tickfs_store::Result<()>,
+    ) {
+        let Some(kept) = &mut self.options.kept else { return };
+        if let Err(error) = work(&mut kept.writer) {
+            let text = format!("the store keeps no more of this run: {error}");
+            (self.options.announce)(Level::Warning, &text);
+            self.options.kept = None;
+        }
+    }
+
+    /// Writes the facts of the run as they are now, and makes them last if asked to.
+    fn keep(&mut self, durability: Durability, variables: usize) {
+        self.facts.variables = variables as u64;
+        self.facts.counts = self.counts.named();
+        let facts = self.facts.clone();
+        self.in_store(|writer| {
+            writer.sync()?;
+            writer.put_facts(&facts, durability)
+        });
+    }
+
+    fn finish(&mut self, status: ExitStatus, variables: usize) -> RunFacts {
+        use std::os::unix::process::ExitStatusExt as _;
+        self.facts.ended_at = Some((self.options.clock)().to_iso());
+        self.facts.exit_code = status.code();
+        self.facts.signal = status.signal();
+        self.facts.status = match (status.success(), status.signal()) {
+            (true, _) => RunStatus::Finished,
+            (false, None) => RunStatus::Failed,
+            (false, Some(_)) => RunStatus::Killed,
+        };
+        self.keep(Durability::Synced, variables);
+        self.facts.clone()
+    }
+}
+
+/// A signal that a person sent to the tracer is meant for the program; one from the terminal it has already.
+fn forward(program: &Program, signal: &signal_hook::low_level::siginfo::Origin) {
+    let sent = matches!(signal.cause, Cause::Sent(Sent::User | Sent::TKill | Sent::Queue));
+    let pid = i32::try_from(program.child.id()).ok().and_then(Pid::from_raw);
+    let (Some(pid), true) = (pid, sent) else { return };
+    let signal = match signal.signal {
+        SIGINT => Signal::INT,
+        SIGTERM => Signal::TERM,
+        SIGHUP => Signal::HUP,
+        _ => Signal::QUIT,
+    };
+    // It may just have ended; the next look sees that.
+    if kill_process(pid, signal).is_err() {}
+}
+
+/// Waits until the program has something to say.
+fn sleep(program: &mut Program) {
+    program.ring.set_sleeping(true);
+    let timeout = Timespec::try_from(LOOK_EVERY).unwrap_or_default();
+    let mut fds = [PollFd::new(&program.bell, PollFlags::IN)];
+    // Interrupted or failed: either way it is time to look.
+    let woken = poll(&mut fds, Some(&timeout)).unwrap_or(0);
+    program.ring.set_sleeping(false);
+    if woken > 0 {
+        let mut bells = [0; 256];
+        let emptied = program.bell.read(&mut bells);
+        // The program has closed its end: without this the wait would turn into a spin.
+        if matches!(emptied, Ok(0)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
