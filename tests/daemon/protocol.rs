@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Running};
 
 fn connect(bench: &Bench) -> UnixStream {
     UnixStream::connect(bench.store().join("SOCKET")).unwrap()
@@ -68,4 +68,22 @@ fn daemon_status_works_for_a_store_with_a_long_path() {
     bench.start(&["--file", &file, "--interval", "1"]);
     assert!(bench.ok(&["daemon", "status", "--file", &file]).contains(" 1 s "));
     bench.ok(&["daemon", "stop", "--file", &file]);
+}
+
+#[test]
+fn daemon_tells_its_starter_how_far_the_first_look_has_come() {
+    let bench = Bench::new();
+    for n in 0..3000 {
+        bench.write(&format!("d/{n}"), "x");
+    }
+    bench.ok(&["init"]);
+    let request = r#"{"ask":"record","file":null,"interval":null,"threads":null}"#;
+    let mut command = bench.command();
+    command.args(["serve-in-background", "--store", bench.store().to_str().unwrap(), "--request", request]);
+    let mut running = Running(command.stdout(std::process::Stdio::piped()).spawn().unwrap());
+    let said = BufReader::new(running.0.stdout.take().unwrap()).lines();
+    let replies: Vec<Value> =
+        said.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).take(2).collect();
+    assert_eq!(replies[0]["reply"], "progress", "{replies:?}");
+    assert!(replies[0]["text"].as_str().unwrap().starts_with("the first look at the root: "), "{replies:?}");
 }

@@ -7,11 +7,12 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::client::ask_or_start;
+use crate::progress::Progress;
 use crate::serve::foreground::Foreground;
 use crate::serve::message::{Absolute, Answer, Request};
 use crate::serve::mountpoint;
 use crate::target::{Target, Wanted};
-use crate::{find, output, progress};
+use crate::{find, output};
 
 use super::record::show;
 
@@ -72,7 +73,9 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
         foreground.watch(&mut |line| show(line, false, out))?;
         return Ok(());
     }
-    let (pid, answer) = ask_or_start(&target.store, &request, &mut progress::tell)?;
+    let mut progress = Progress::default();
+    let (pid, answer) = ask_or_start(&target.store, &request, &mut |text| progress.tell(text))?;
+    drop(progress);
     say_where(arguments, &target, Some(pid), &answer, out)
 }
 

@@ -14,7 +14,7 @@ use crate::serve::announce::Line;
 use crate::serve::foreground::{Ended, Foreground};
 use crate::serve::message::{Answer, Request};
 use crate::target::{Chosen, Target};
-use crate::{progress, threads};
+use crate::threads;
 
 /// Record a root, or one file, until Ctrl+C
 ///
@@ -90,7 +90,7 @@ pub(crate) fn show(line: &Line, quiet: bool, out: &mut impl Write) -> anyhow::Re
             out.flush()?;
         }
         Line::Note { .. } => eprintln!("tickfs: {line}"),
-        Line::Progress { text } => progress::tell(text),
+        Line::Progress { .. } => {}
     }
     Ok(())
 }

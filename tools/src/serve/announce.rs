@@ -1,4 +1,4 @@
-//! What was recorded, told to whoever listens: the log, a terminal, and those who follow over the socket.
+//! What was recorded, told to whoever listens: the log, a terminal, and those who wait for an answer.
 //!
 //! Invariant: the recorder never waits for a listener. One who falls too far behind is dropped, and the log says so.
 
@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -74,16 +75,20 @@ impl fmt::Display for Line {
 /// How many lines one who listens may be behind.
 const BEHIND_MAX: usize = 100_000;
 
+/// Progress is told so often.
+const TOLD_EVERY: Duration = Duration::from_millis(200);
+
 #[derive(Debug)]
 pub(crate) struct Announcer {
     log: Arc<Log>,
-    listeners: Mutex<Vec<SyncSender<Line>>>,
+    listeners: Mutex<Vec<(u64, SyncSender<Line>)>>,
+    next: AtomicU64,
     ticks: AtomicU64,
 }
 
 impl Announcer {
     pub(crate) fn new(log: Arc<Log>) -> Self {
-        Self { log, listeners: Mutex::default(), ticks: AtomicU64::new(0) }
+        Self { log, listeners: Mutex::default(), next: AtomicU64::new(0), ticks: AtomicU64::new(0) }
     }
 
     pub(crate) fn tell(&self, line: &Line) {
@@ -94,7 +99,7 @@ impl Announcer {
             self.log.line(&line.to_string());
         }
         let mut too_slow = 0;
-        self.listeners.lock().retain(|listener| match listener.try_send(line.clone()) {
+        self.listeners.lock().retain(|(_, listener)| match listener.try_send(line.clone()) {
             Ok(()) => true,
             Err(TrySendError::Disconnected(_)) => false,
             Err(TrySendError::Full(_)) => {
@@ -104,15 +109,41 @@ impl Announcer {
         });
         if too_slow > 0 {
             self.log
-                .line(&format!("{too_slow} who followed fell {BEHIND_MAX} lines behind, and were dropped"));
+                .line(&format!("{too_slow} who listened fell {BEHIND_MAX} lines behind, and were dropped"));
         }
     }
 
     /// Every line from now on, until the receiver is dropped.
     pub(crate) fn listen(&self) -> Receiver<Line> {
+        self.listen_as().1
+    }
+
+    fn listen_as(&self) -> (u64, Receiver<Line>) {
         let (sender, receiver) = sync_channel(BEHIND_MAX);
-        self.listeners.lock().push(sender);
-        receiver
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.listeners.lock().push((number, sender));
+        (number, receiver)
+    }
+
+    /// Does something that may take long, and tells how far it has come meanwhile.
+    pub(crate) fn telling<T>(&self, mut tell: impl FnMut(String) + Send, work: impl FnOnce() -> T) -> T {
+        let (number, lines) = self.listen_as();
+        let telling = move || {
+            let mut told: Option<Instant> = None;
+            for line in lines {
+                let is_due = told.is_none_or(|told| told.elapsed() > TOLD_EVERY);
+                if let (Line::Progress { text }, true) = (line, is_due) {
+                    tell(text);
+                    told = Some(Instant::now());
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(telling);
+            let done = work();
+            self.listeners.lock().retain(|(other, _)| *other != number);
+            done
+        })
     }
 
     /// Those who listen get what they have not read yet, and then the end.
@@ -155,6 +186,6 @@ mod tests {
         assert!(announcer.listeners.lock().is_empty());
         assert_eq!(slow.iter().count(), BEHIND_MAX);
         let said = std::fs::read_to_string(temp.path().join("serve.log")).unwrap();
-        assert!(said.contains("1 who followed"), "{said}");
+        assert!(said.contains("1 who listened"), "{said}");
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 
 use super::message::{Greeting, REQUEST_MAX, Reply, Request, VERSION, hear, say};
 use super::process::{Outcome, Server};
@@ -88,7 +89,18 @@ fn converse(server: &Server, mut stream: UnixStream) -> io::Result<()> {
     if !server.hears() {
         return say(&mut stream, &Reply::Ending);
     }
-    let reply = match server.meet(&request) {
+    let speaking = Mutex::new(&mut stream);
+    let progress = |text| {
+        let said = say(&mut *speaking.lock(), &Reply::Progress { text });
+        if let Err(error) = said {
+            server.log().line(&format!("nobody waits for an answer any more: {error}"));
+        }
+    };
+    let met = match request {
+        Request::Status => server.meet(&request),
+        _ => server.announcer().telling(progress, || server.meet(&request)),
+    };
+    let reply = match met {
         Ok(Outcome::Answer(answer)) => Reply::Done { answer },
         Ok(Outcome::Ending) => Reply::Ending,
         Err(error) => Reply::Failed { failure: Failure::from(&error) },

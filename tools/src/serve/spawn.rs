@@ -94,7 +94,10 @@ pub(crate) fn live(dir: &Path, request: &Request) -> anyhow::Result<()> {
         Ok(begun) => begun,
         Err(error) => return tell_failure(&mut starter, &error),
     };
-    let begun = server.heed_signals().and_then(|()| server.meet_first(request));
+    // A starter that went away is noticed when the answer cannot be said.
+    let progress = |text| drop(say(&mut std::io::stdout(), &Reply::Progress { text }));
+    let meet = || server.announcer().telling(progress, || server.meet_first(request));
+    let begun = server.heed_signals().and_then(|()| meet());
     let answer = match begun {
         Ok(answer) => answer,
         Err(error) => {

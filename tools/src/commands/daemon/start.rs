@@ -5,9 +5,10 @@ use std::io::Write;
 use clap::Args;
 
 use crate::client::ask_or_start;
+use crate::output;
+use crate::progress::Progress;
 use crate::serve::message::{Answer, Request};
 use crate::target::Chosen;
-use crate::{output, progress};
 
 /// Begin to record a root, or one file, in the background
 ///
@@ -26,7 +27,9 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
     let target = arguments.chosen.target()?;
     let interval = arguments.chosen.interval;
     let request = Request::Record { file: target.file.clone(), interval, threads: None };
-    let (pid, answer) = ask_or_start(&target.store, &request, &mut progress::tell)?;
+    let mut progress = Progress::default();
+    let (pid, answer) = ask_or_start(&target.store, &request, &mut |text| progress.tell(text))?;
+    drop(progress);
     let Answer::Recording { threads, notes } = answer else { return Ok(()) };
     notes.iter().for_each(|note| eprintln!("tickfs: {note}"));
     let what = match &target.file {
