@@ -185,14 +185,26 @@ fn daemon_mount_works_for_an_ordinary_user() {
 }
 
 #[test]
-fn daemon_mount_of_one_file_shows_its_history_alone() {
+fn daemon_mount_of_one_file_shows_its_history_alone_and_beside_the_root() {
     let bench = Bench::new();
     if !can_mount(&bench) {
         return;
     }
-    let printed = bench.ok(&["mount", "f"]);
-    assert_eq!(printed, "the history of /p/app/f is at /p/app/f.history\n");
-    assert!(names(&bench.path("app/f.history/branches/main")).iter().any(|name| name.starts_with("@0")));
-    assert_eq!(bench.ok(&["unmount"]), "took 1 mount away\n");
-    assert_eq!(names(&bench.path("app")), ["f"]);
+    bench.write("g", "x");
+    bench.mount(&[]);
+    assert_eq!(bench.ok(&["mount", "f"]), "the history of /p/app/f is at /p/f.history\n");
+    assert!(names(&bench.path("f.history/branches/main")).iter().any(|name| name.starts_with("@0")));
+    assert_eq!(names(&bench.path("app")), ["f", "g"]);
+    assert!(bench.fails(1, &["unmount", "g"]).contains("nothing is shown there"));
+    assert_eq!(bench.ok(&["unmount", "f"]), "took 1 mount away\n");
+    assert!(!bench.path("f.history").exists() && is_mounted(&bench.path("app.history")));
+    std::fs::remove_file(bench.path("app/f")).unwrap();
+    assert_eq!(
+        bench.ok(&["mount", "f"]),
+        "the history of /p/app/f is at /p/f.history\n",
+        "it is gone, and had one"
+    );
+    assert!(bench.fails(1, &["mount", "never-was"]).contains("there is no such"));
+    assert_eq!(bench.ok(&["unmount"]), "took 2 mounts away\n");
+    assert_eq!(names(&bench.path("")), [".app.tickfs", "app"]);
 }

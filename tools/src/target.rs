@@ -77,7 +77,7 @@ impl Wanted<'_> {
             Some(file) if file.is_file() => file_target(file, self.store),
             // A file that is gone has a history too.
             Some(gone) if !gone.exists() => match existing(None, Some(gone), self.store)? {
-                Some(found) if !found.file.as_ref().is_some_and(RelPath::is_root) => Ok(found),
+                Some(found) if found.has_history()? => Ok(found),
                 _ => root_target(path, self.store, self.yes),
             },
             _ => root_target(path, self.store, self.yes),
@@ -86,6 +86,11 @@ impl Wanted<'_> {
 }
 
 impl Target {
+    fn has_history(&self) -> anyhow::Result<bool> {
+        let Some(file) = &self.file else { return Ok(true) };
+        Ok(!file.is_root() && !self.store.view()?.versions_of(file)?.is_empty())
+    }
+
     /// The root, or the file, as a path.
     pub(crate) fn path(&self) -> PathBuf {
         self.file.as_ref().map_or_else(|| self.root.clone(), |file| self.root.join(file.as_path()))

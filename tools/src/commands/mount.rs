@@ -19,7 +19,7 @@ use super::record::show;
 /// Show the history of a root, or of one file, as files
 ///
 /// From then on every save is kept. A store is made where none records it yet. The mount point is ROOT.history beside the
-/// root unless it is named, and is made if it is missing. The command returns when history can be read; `tickfs unmount`
+/// root, or FILE.history there, unless it is named, and is made if it is missing. The command returns when history can be read; `tickfs unmount`
 /// ends it.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -102,7 +102,7 @@ fn say_where(
 
 /// A mount point that is named is the only one; its directory must exist, and is named without symlinks.
 fn candidates(target: &Target, mountpoint: Option<&Path>) -> anyhow::Result<Vec<Absolute>> {
-    let Some(named) = mountpoint else { return Ok(mountpoint::candidates(&target.path())) };
+    let Some(named) = mountpoint else { return Ok(mountpoint::candidates(&target.root, &target.path())) };
     let settled = find::settled(named)?;
     let settled = match settled.canonicalize() {
         Ok(real) => real,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tickfs_store::Store;
+use tickfs_store::path::RelPath;
 
 use crate::client::{Conversation, PATIENCE, Said};
 use crate::error::Failure;
@@ -15,13 +16,13 @@ use crate::serve::mounted::{self, Mounted};
 use crate::serve::{alive, stale};
 use crate::target::existing;
 
-/// End the mounts of a root, or the one at a mount point
+/// End the mounts of a root, that of a file, or the one at a mount point
 ///
 /// What is saved until then is recorded. A mount point that tickfs made is removed.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The root, or where its history is shown [default: the root around the working directory]
-    #[arg(value_name = "ROOT|MOUNTPOINT")]
+    /// What is shown, or where it is shown [default: the root around the working directory]
+    #[arg(value_name = "ROOT|FILE|MOUNTPOINT")]
     path: Option<PathBuf>,
     /// The store
     #[arg(long, value_name = "DIR")]
@@ -40,9 +41,14 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
         Some(mounted) => (PathBuf::from(&mounted.source), Some(Absolute(mounted.at.clone()))),
         None => (path.clone(), None),
     };
-    let target = existing(Some(&root), None, arguments.store.as_deref())?;
+    let is_file = shown.is_none() && arguments.path.is_some() && !root.is_dir();
+    let target = match is_file {
+        true => existing(None, Some(&root), arguments.store.as_deref())?,
+        false => existing(Some(&root), None, arguments.store.as_deref())?,
+    };
     let count = match &target {
-        Some(target) => ask(&target.store, at.as_ref())?,
+        // The root itself may be gone.
+        Some(target) => ask(&target.store, at.as_ref(), target.file.as_ref().filter(|file| !file.is_root()))?,
         None => None,
     };
     let count = match (count, shown) {
@@ -61,10 +67,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
 }
 
 /// Asks the process that serves the store; `None` where there is none.
-fn ask(store: &Store, at: Option<&Absolute>) -> anyhow::Result<Option<u64>> {
+fn ask(store: &Store, at: Option<&Absolute>, file: Option<&RelPath>) -> anyhow::Result<Option<u64>> {
     let Some(conversation) = Conversation::open(store.layout().dir())? else { return Ok(None) };
     let pid = conversation.pid();
-    match conversation.ask(&Request::Unmount { at: at.cloned() }, None, &mut |_| {})? {
+    match conversation.ask(&Request::Unmount { at: at.cloned(), file: file.cloned() }, None, &mut |_| {})? {
         Said::Done(Answer::Unmounted { count, ends }) => {
             if ends && !alive::ends_within(pid, PATIENCE)? {
                 return Err(Failure::new(format!("process {pid} takes long to end")).into());

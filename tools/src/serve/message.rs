@@ -80,9 +80,10 @@ pub(crate) enum Request {
         /// How many ticks are listed; `None`: all.
         list_ticks: Option<u64>,
     },
-    /// Take away a mount, or all.
+    /// Take away mounts: the one at a place, those of one file, or all.
     Unmount {
         at: Option<Absolute>,
+        file: Option<RelPath>,
     },
     /// Everything that is on disk now is recorded when the answer comes.
     Flush,

@@ -25,9 +25,10 @@ pub(crate) struct MountPoint {
     pub(crate) made: bool,
 }
 
-/// Where history may be shown if nobody says where: beside the root, else in the user's own runtime directory.
-pub(crate) fn candidates(root: &Path) -> Vec<Absolute> {
-    let mut name = root.file_name().unwrap_or(std::ffi::OsStr::new("root")).to_owned();
+/// Where history may be shown if nobody says where: beside the root, named after it or after the one file that is shown,
+/// else in the user's own runtime directory. Never in the root, where git would find it.
+pub(crate) fn candidates(root: &Path, shown: &Path) -> Vec<Absolute> {
+    let mut name = shown.file_name().unwrap_or(std::ffi::OsStr::new("root")).to_owned();
     name.push(".history");
     let beside = root.parent().map(|parent| parent.join(&name));
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());

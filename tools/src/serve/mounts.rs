@@ -80,9 +80,17 @@ impl Mounts {
         Ok(())
     }
 
-    /// Takes away one mount, or all. How many they were.
-    pub(crate) fn take_away(&self, store: &Store, at: Option<&Absolute>) -> anyhow::Result<u64> {
-        let gone = |shown: &Shown| at.is_none_or(|at| shown.mount_point.at == *at);
+    /// Takes away the mount at a place, those of one file, or all. How many they were.
+    pub(crate) fn take_away(
+        &self,
+        store: &Store,
+        at: Option<&Absolute>,
+        file: Option<&RelPath>,
+    ) -> anyhow::Result<u64> {
+        let gone = |shown: &Shown| {
+            at.is_none_or(|at| shown.mount_point.at == *at)
+                && file.is_none_or(|file| shown.file.as_ref() == Some(file))
+        };
         self.end(store, gone)
     }
 

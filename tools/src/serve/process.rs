@@ -260,7 +260,7 @@ impl Server {
             Request::Mount { candidates, file, allow_other, list_ticks } => {
                 self.mount(candidates, file.as_ref(), *allow_other, *list_ticks)?
             }
-            Request::Unmount { at } => self.unmount(at.as_ref())?,
+            Request::Unmount { at, file } => self.unmount(at.as_ref(), file.as_ref())?,
             Request::Stop => {
                 self.begin_to_end();
                 Answer::Met
@@ -367,9 +367,9 @@ impl Server {
         Ok(at)
     }
 
-    fn unmount(&self, at: Option<&Absolute>) -> anyhow::Result<Answer> {
+    fn unmount(&self, at: Option<&Absolute>, file: Option<&RelPath>) -> anyhow::Result<Answer> {
         let held = self.engine.hold()?;
-        let count = self.mounts.take_away(self.writer.store(), at);
+        let count = self.mounts.take_away(self.writer.store(), at, file);
         drop(held);
         let count = count?;
         self.log.line(&format!("{} taken away", counted(count, "mount")));
@@ -421,7 +421,11 @@ impl Server {
 
     /// For `stats.json`.
     fn numbers(&self) -> Value {
-        serde_json::to_value(self.status()).unwrap_or(Value::Null)
+        let mut numbers = serde_json::to_value(self.status()).unwrap_or(Value::Null);
+        if let (Value::Object(all), Some(recorder)) = (&mut numbers, self.engine.numbers()) {
+            all.extend(recorder);
+        }
+        numbers
     }
 
     /// Makes the recorder record what there are recordings of, and nothing else.
@@ -527,7 +531,7 @@ impl Server {
         let changing = self.changing.lock();
         let stopped = self.engine.stop();
         let store = self.writer.store();
-        let unmounted = self.mounts.take_away(store, None).map(drop);
+        let unmounted = self.mounts.take_away(store, None, None).map(drop);
         let recorded: Vec<Option<RelPath>> = self.state.lock().recordings.keys().cloned().collect();
         let cleaned: anyhow::Result<()> =
             recorded.iter().try_for_each(|file| metadata::remove(store, file.as_ref()).map(drop));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tickfs_store::path::RelPath;
 use tickfs_store::{Scope, StoreWriter};
 use tickfs_tracer::files::{Announcement, Error, Held, Options, Recorder, Status};
@@ -122,6 +123,26 @@ impl Engine {
     /// How the recorder is doing, if there is one.
     pub(crate) fn status(&self) -> Option<Status> {
         self.recorder().map(|recorder| recorder.status())
+    }
+
+    /// What is late, skipped or doubtful, each under its name.
+    pub(crate) fn numbers(&self) -> Option<serde_json::Map<String, Value>> {
+        let status = self.status()?;
+        let unread: Vec<String> = status.unread.iter().map(|(path, why)| format!("{path}: {why}")).collect();
+        let written: Vec<String> = status.written_all_the_time.iter().map(ToString::to_string).collect();
+        let numbers = json!({
+            "state": format!("{:?}", status.state),
+            "paths": status.paths, "bursts": status.bursts, "pending": status.pending,
+            "lag_ms": status.lag.map(|lag| lag.as_millis()),
+            "watches": status.watches, "unwatched": status.unwatched, "overflows": status.overflows,
+            "gaps": status.gaps, "last_gap": status.last_gap,
+            "failures": status.failures, "warned": status.warned,
+            "unread": unread, "written_all_the_time": written,
+        });
+        match numbers {
+            Value::Object(numbers) => Some(numbers),
+            _ => None,
+        }
     }
 
     /// The last group is durable when it returns.
