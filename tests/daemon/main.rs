@@ -10,6 +10,7 @@ mod bench;
 mod mount;
 mod moved;
 mod protocol;
+mod races;
 mod record;
 mod start;
 mod status;

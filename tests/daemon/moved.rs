@@ -5,7 +5,7 @@ use crate::bench::{Bench, names};
 #[test]
 fn daemon_a_root_that_was_moved_is_adopted_with_its_history() {
     let bench = Bench::new();
-    bench.ok(&["init"]);
+    bench.start(&[]);
     std::fs::rename(bench.path("app"), bench.path("new")).unwrap();
     std::fs::create_dir(bench.path("app")).unwrap();
     let new = bench.path("new").display().to_string();
@@ -22,6 +22,12 @@ fn daemon_a_root_that_was_moved_is_adopted_with_its_history() {
     let mut command = bench.command();
     let shown = bench.shown(command.current_dir(bench.path("new")).args(["inspect"]));
     assert!(shown.stdout.starts_with("store     /p/.new.tickfs\n"), "{shown:?}");
+    std::fs::write(bench.path("new/f"), "edited").unwrap();
+    let mut command = bench.command();
+    let shown = bench.shown(command.current_dir(bench.path("new")).args(["daemon", "start"]));
+    assert_eq!(shown.status, 0, "{shown:?}");
+    let log = std::fs::read_to_string(bench.path(".new.tickfs/logs/serve.log")).unwrap();
+    assert!(log.contains("tick 1  modify  f"), "{log}");
 }
 
 #[test]

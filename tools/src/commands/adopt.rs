@@ -36,13 +36,13 @@ pub(crate) fn adopt(root: &Path, named: Option<&Path>) -> anyhow::Result<Store> 
         alive::ends_within(pid, PATIENCE)?;
     }
     let scope = Scope { root: root.to_path_buf(), files: scope.and_then(|scope| scope.files) };
-    let writer = store.writer(now::writer(), LOCK_WAIT)?;
+    // What a writer has open it knows by the old name, so that it is closed before.
+    store.writer(now::writer(), LOCK_WAIT)?.close()?;
     let was_found_by_going_up = find::places(&old).contains(&dir);
     let new_dir = match was_found_by_going_up && !find::places(root).contains(&dir) {
         true => bring(&dir, root)?,
         false => dir,
     };
-    writer.close()?;
     let store = Store::open(find::disk(), &new_dir)?;
     let writer = store.writer(now::writer(), LOCK_WAIT)?;
     writer.set_scope(&scope)?;
