@@ -7,6 +7,7 @@
 
 mod bench;
 
+mod acts;
 mod mount;
 mod moved;
 mod protocol;

@@ -4,6 +4,7 @@
 //!   * A conversation is one request. Who answers is known from the kernel before a word is said.
 //!   * Where a process begins or ends to serve at the same moment, the command asks again; it never falls between.
 
+use std::cell::RefCell;
 use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,7 +14,9 @@ use anyhow::Context as _;
 use rustix::process::Pid;
 use tickfs_store::Store;
 
+use crate::act::{self, Act, Report};
 use crate::error::Failure;
+use crate::progress::Progress;
 use crate::serve::alive;
 use crate::serve::message::{Answer, Greeting, REPLY_MAX, Reply, Request, VERSION, hear, say};
 use crate::serve::socket;
@@ -145,6 +148,35 @@ impl Patience {
         }
         std::thread::sleep(PAUSE);
         Ok(())
+    }
+}
+
+/// Asks the process that serves a store to do it, or takes the lock and does it here: the same either way.
+pub(crate) fn act(store: &Store, act: &Act) -> anyhow::Result<Report> {
+    let patience = Patience::begin();
+    let progress = RefCell::new(Progress::default());
+    loop {
+        let holder = match Conversation::open(store.layout().dir())? {
+            Some(conversation) => {
+                let pid = conversation.pid();
+                let request = Request::Act { act: act.clone() };
+                match conversation.ask(&request, None, &mut |text| progress.borrow_mut().tell(text))? {
+                    Said::Done(Answer::Acted { report }) => return Ok(*report),
+                    Said::Done(_) => {
+                        return Err(Failure::new(format!("process {pid} did not understand")).into());
+                    }
+                    Said::Ending => format!("process {pid}, which ends"),
+                }
+            }
+            None => match act::here(store, act, &|done, of| progress.borrow_mut().count(done, of)) {
+                Err(error) => match error.downcast::<tickfs_store::Error>()? {
+                    tickfs_store::Error::Locked { holder } => holder,
+                    error => return Err(error.into()),
+                },
+                done => return done,
+            },
+        };
+        patience.wait(&holder)?;
     }
 }
 

@@ -18,7 +18,7 @@ use tickfs_store::{Scope, StoreWriter};
 use tickfs_tracer::files::restore::{self, Step};
 use tickfs_tracer::files::{Flushed, Held, Recorder, record_now};
 
-pub(crate) use here::request;
+pub(crate) use here::here;
 pub(crate) use report::{Planned, Report};
 
 use crate::now;

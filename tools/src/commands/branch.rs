@@ -8,9 +8,10 @@ use tickfs_store::history::{Branch, View};
 use tickfs_store::ids::{Tick, UnixMillis};
 
 use super::moving::{self, Moving};
-use crate::act::{self, Act};
+use crate::act::Act;
 use crate::ago::ago;
 use crate::cli::Where;
+use crate::client;
 use crate::now;
 use crate::output;
 use crate::typed::At;
@@ -93,13 +94,13 @@ pub(crate) fn run(verb: &Verb, out: &mut impl Write) -> anyhow::Result<()> {
             arguments.at.as_ref().map_or(Ok(()), |at| at.point(&view).map(drop))?;
             let at = arguments.at.as_ref().map(|at| at.text.clone());
             let (name, description) = (arguments.name.clone(), arguments.description.clone());
-            let report = act::request(&about.store, &Act::CreateBranch { name, at, description })?;
+            let report = client::act(&about.store, &Act::CreateBranch { name, at, description })?;
             moving::print(&report, arguments.json, out)
         }
         Verb::Rename(arguments) => {
             let about = arguments.place.about(None)?;
             let (old, new) = (arguments.branch.clone(), arguments.new_name.clone());
-            let report = act::request(&about.store, &Act::RenameBranch { old, new })?;
+            let report = client::act(&about.store, &Act::RenameBranch { old, new })?;
             moving::print(&report, arguments.json, out)
         }
         Verb::Jump(arguments) => {

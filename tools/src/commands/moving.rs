@@ -5,7 +5,8 @@ use std::io::Write;
 use clap::Args;
 
 use crate::about::About;
-use crate::act::{self, Act, How, Report};
+use crate::act::{Act, How, Report};
+use crate::client;
 use crate::output;
 
 #[derive(Debug, Args)]
@@ -28,7 +29,7 @@ impl Moving {
 }
 
 pub(crate) fn run(about: &About, act: &Act, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    print(&act::request(&about.store, act)?, json, out)
+    print(&client::act(&about.store, act)?, json, out)
 }
 
 pub(crate) fn print(report: &Report, json: bool, out: &mut impl Write) -> anyhow::Result<()> {

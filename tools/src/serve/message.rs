@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tickfs_store::path::{NameBytes, OwnedNameBytes, RelPath};
 
 use super::status::Status;
+use crate::act::{Act, Report};
 use crate::error::Failure;
 
 /// The version of what is said here.
@@ -85,8 +86,11 @@ pub(crate) enum Request {
         at: Option<Absolute>,
         file: Option<RelPath>,
     },
-    /// Everything that is on disk now is recorded when the answer comes.
-    Flush,
+    /// What moves the root or names points of its history.
+    Act {
+        #[serde(flatten)]
+        act: Act,
+    },
     /// End the process.
     Stop,
 }
@@ -94,7 +98,7 @@ pub(crate) enum Request {
 impl Request {
     /// Whether it can be asked once more where nobody knows whether it was met.
     pub(crate) fn may_be_repeated(&self) -> bool {
-        true
+        !matches!(self, Self::Act { .. })
     }
 }
 
@@ -130,6 +134,9 @@ pub(crate) enum Answer {
     Recording {
         threads: u8,
         notes: Vec<String>,
+    },
+    Acted {
+        report: Box<Report>,
     },
     Mounted {
         at: Absolute,

@@ -23,7 +23,7 @@ use tickfs_store::render::{RECORDING, RecordingConfig, THREADS, ThreadConfig, sp
 use tickfs_store::{Scope, Store, StoreWriter};
 use tickfs_tracer::files::State as RecorderState;
 
-use super::announce::Announcer;
+use super::announce::{Announcer, Line};
 use super::log::Log;
 use super::message::{Absolute, Answer, Request};
 use super::metadata::{self, Metadata};
@@ -31,9 +31,11 @@ use super::mounts::{Mounts, Wish};
 use super::recorder::{Engine, Subject};
 use super::status::{Recording, Status};
 use super::{THREADS_DEFAULT, alive, connection, mounted, mountpoint, socket};
+use crate::act::{Act, Place, perform};
 use crate::error::{Failure, plain};
 use crate::now;
 use crate::output::counted;
+use crate::progress::steps;
 
 /// So long an answer may take that is given at the end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -64,8 +66,8 @@ pub(crate) struct Server {
 struct State {
     stage: Stage,
     recordings: BTreeMap<Option<RelPath>, Recording>,
-    /// A mount is about to be made, and what it shows is to be recorded already.
-    mounting: bool,
+    /// All that the store records is to be recorded, although no mount shows it (yet).
+    all: bool,
     paused: bool,
     threads: u8,
     notes: Vec<String>,
@@ -253,10 +255,7 @@ impl Server {
                 self.write_metadata()?;
                 Answer::Met
             }
-            Request::Flush => {
-                self.engine.flush()?;
-                Answer::Met
-            }
+            Request::Act { act } => self.act(act)?,
             Request::Mount { candidates, file, allow_other, list_ticks } => {
                 self.mount(candidates, file.as_ref(), *allow_other, *list_ticks)?
             }
@@ -321,6 +320,31 @@ impl Server {
         Ok(Answer::Forgotten { was_recorded, ends })
     }
 
+    /// Everything that the store records is recorded while the root is written to, so that nothing unsaved is lost.
+    fn act(&self, act: &Act) -> anyhow::Result<Answer> {
+        self.state.lock().all = true;
+        let acted = self.follow_recordings().and_then(|()| {
+            let scope = self.scope.lock().clone();
+            let recorder = self.engine.recorder();
+            let progress = |done, of| {
+                self.announcer.tell(&Line::Progress { text: steps(done, of) });
+            };
+            let place = Place {
+                writer: &self.writer,
+                scope: &scope,
+                recorder: recorder.as_deref(),
+                progress: &progress,
+            };
+            perform(act, &place)
+        });
+        self.state.lock().all = false;
+        let followed = self.follow_recordings();
+        let report = acted?;
+        followed?;
+        self.log.line(&report.said);
+        Ok(Answer::Acted { report: Box::new(report) })
+    }
+
     fn mount(
         &self,
         candidates: &[Absolute],
@@ -331,9 +355,9 @@ impl Server {
         if let Some(at) = self.mounts.shown_at(candidates, file) {
             return Ok(Answer::Mounted { at, notes: vec!["it is shown there already".to_owned()] });
         }
-        self.state.lock().mounting = true;
+        self.state.lock().all = true;
         let mounted = self.mount_recorded(candidates, file, allow_other, list_ticks);
-        self.state.lock().mounting = false;
+        self.state.lock().all = false;
         let at = match mounted {
             Ok(at) => at,
             Err(error) => {
@@ -430,13 +454,13 @@ impl Server {
 
     /// Makes the recorder record what there are recordings of, and nothing else.
     fn follow_recordings(&self) -> anyhow::Result<()> {
-        let (recordings, threads, mounting) = {
+        let (recordings, threads, all) = {
             let state = self.state.lock();
-            (state.recordings.clone(), state.threads, state.mounting)
+            (state.recordings.clone(), state.threads, state.all)
         };
         let scope = self.scope.lock().clone();
         let mut files: BTreeMap<RelPath, Option<f64>> = BTreeMap::new();
-        let shown = mounting || !self.mounts.is_empty();
+        let shown = all || !self.mounts.is_empty();
         // What is shown is recorded: everything that the store records.
         if let Some(all) = scope.files.as_ref().filter(|_| shown) {
             files.extend(all.iter().map(|file| (file.clone(), None)));

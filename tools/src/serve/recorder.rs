@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ pub(crate) struct Subject {
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     running: Mutex<Option<Running>>,
+    paused: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,9 @@ impl Engine {
                 let scope = Scope { files: named, ..scope };
                 let recorder =
                     Arc::new(Recorder::start(Arc::clone(writer), scope, options(announcer, threads))?);
+                if self.paused.load(Ordering::Relaxed) {
+                    recorder.pause()?;
+                }
                 let fresh = files.keys().map(|file| (file.clone(), None)).collect();
                 *self.running.lock() =
                     Some(Running { whole, files: BTreeMap::new(), recorder: Arc::clone(&recorder) });
@@ -83,7 +88,7 @@ impl Engine {
         Ok(())
     }
 
-    fn recorder(&self) -> Option<Arc<Recorder>> {
+    pub(crate) fn recorder(&self) -> Option<Arc<Recorder>> {
         self.running.lock().as_ref().map(|running| Arc::clone(&running.recorder))
     }
 
@@ -109,13 +114,6 @@ impl Engine {
     pub(crate) fn set_threads(&self, threads: u8) -> anyhow::Result<()> {
         if let Some(recorder) = self.recorder() {
             recorder.set_threads(number(threads))?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn flush(&self) -> anyhow::Result<()> {
-        if let Some(recorder) = self.recorder() {
-            recorder.flush()?;
         }
         Ok(())
     }

@@ -12,9 +12,10 @@ use tickfs_store::ids::{Tick, UnixMillis};
 
 use super::moving;
 use crate::about::About;
-use crate::act::{self, Act};
+use crate::act::Act;
 use crate::ago::ago;
 use crate::cli::Where;
+use crate::client;
 use crate::error::Failure;
 use crate::typed::At;
 use crate::{find, now, output};
@@ -134,7 +135,7 @@ pub(crate) fn run(verb: &Verb, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn ask(about: &About, act: &Act, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    moving::print(&act::request(&about.store, act)?, json, out)
+    moving::print(&client::act(&about.store, act)?, json, out)
 }
 
 #[derive(Serialize)]
