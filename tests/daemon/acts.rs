@@ -18,9 +18,9 @@ const TABLE: &[Step] = &[
     Run(&["revert", "--at", "1"]),
     Run(&["undo"]),
     Run(&["revert", "--at", "second", "--file", "f"]),
-    Write("f", "four\n"),
     Run(&["branch", "create", "aside"]),
     Write("g", "new\n"),
+    Run(&["branch", "create", "further"]),
     Run(&["branch", "rename", "aside", "beside"]),
     Run(&["branch", "jump", "main"]),
     Run(&["restore", "f", "--at", "0"]),
@@ -86,7 +86,7 @@ fn forget_what_differs(json: &mut Value) {
 #[test]
 fn daemon_or_none_a_command_does_and_says_the_same() {
     let alone = played(&[]);
-    assert!(alone.0.iter().take(11).all(|said| said.ends_with(" 0")), "{:#?}", alone.0);
+    assert!(alone.0.iter().take(13).all(|said| said.ends_with(" 0")), "{:#?}", alone.0);
     assert_eq!(alone.2, [("f".to_owned(), b"one\n".to_vec())]);
     let served = played(&[&["daemon", "start"]]);
     assert_eq!(served, alone);

@@ -107,7 +107,8 @@ impl Moving<'_, '_> {
         whither: impl Fn(&View, &Stand) -> anyhow::Result<(Stand, String)>,
     ) -> anyhow::Result<Report> {
         let Self { place, how, commit } = self;
-        let mut held = if how.dry_run { Hold::default() } else { hold(place)? };
+        // Also where nothing is to be done: what is said then is true of what is on disk, and not of what was recorded last.
+        let mut held = hold(place)?;
         let store = place.writer.store();
         let mut view = store.view()?;
         let mut from = view.stand()?;
