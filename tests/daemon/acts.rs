@@ -37,7 +37,14 @@ const TABLE: &[Step] = &[
 ];
 
 /// What the steps said, and what came of them.
-fn played(serve: &[&[&str]]) -> (Vec<String>, String, Vec<(String, Vec<u8>)>) {
+#[derive(Debug, PartialEq)]
+struct Played {
+    said: Vec<String>,
+    branches: String,
+    root: Vec<(String, Vec<u8>)>,
+}
+
+fn played(serve: &[&[&str]]) -> Played {
     let bench = Bench::new();
     std::fs::create_dir(bench.path("elsewhere")).unwrap();
     std::fs::write(bench.path("elsewhere/x"), "x").unwrap();
@@ -62,11 +69,11 @@ fn played(serve: &[&[&str]]) -> (Vec<String>, String, Vec<(String, Vec<u8>)>) {
     let log = bench.ok(&["branch", "list", "--json"]);
     let mut branches: Value = serde_json::from_str(&log).unwrap();
     forget_what_differs(&mut branches);
-    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut root = Vec::new();
     for (path, bytes) in bench.bytes_of(&bench.path("app")) {
-        files.push((path.strip_prefix(bench.path("app")).unwrap().display().to_string(), bytes));
+        root.push((path.strip_prefix(bench.path("app")).unwrap().display().to_string(), bytes));
     }
-    (said, branches.to_string(), files)
+    Played { said, branches: branches.to_string(), root }
 }
 
 /// Times and ids that were drawn.
@@ -86,8 +93,8 @@ fn forget_what_differs(json: &mut Value) {
 #[test]
 fn daemon_or_none_a_command_does_and_says_the_same() {
     let alone = played(&[]);
-    assert!(alone.0.iter().take(13).all(|said| said.ends_with(" 0")), "{:#?}", alone.0);
-    assert_eq!(alone.2, [("f".to_owned(), b"one\n".to_vec())]);
+    assert!(alone.said.iter().take(13).all(|said| said.ends_with(" 0")), "{:#?}", alone.said);
+    assert_eq!(alone.root, [("f".to_owned(), b"one\n".to_vec())]);
     let served = played(&[&["daemon", "start"]]);
     assert_eq!(served, alone);
     let sampled = played(&[&["daemon", "start", "--file", "f", "--interval", "0.5"]]);
