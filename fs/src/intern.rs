@@ -27,12 +27,14 @@ pub(crate) enum Interned {
     Pending,
 }
 
-/// A generated text; its bytes are in a cache, and are made again where they are not.
+/// A generated text.
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
     pub(crate) recipe: Recipe,
     pub(crate) len: u64,
     pub(crate) mtime: UnixNanos,
+    /// Of a text that cannot be made again once the store has changed. Others are in a cache, or made again.
+    pub(crate) bytes: Option<Arc<[u8]>>,
 }
 
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ mod sample;
 mod serving;
 
 mod busy;
+mod codevovle;
 mod copies;
 mod directories;
 mod growing;
@@ -15,4 +16,5 @@ mod names;
 mod programs;
 mod refused;
 mod requests;
+mod single;
 mod users;

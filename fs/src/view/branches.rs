@@ -4,7 +4,7 @@ use tickfs_store::history::Point;
 use tickfs_store::ids::{BranchNo, Tick};
 
 use super::names::{self, Said};
-use super::{Found, ListTicks, Listing, Now, Recipe, View, first_cookie, readme};
+use super::{Found, ListTicks, Listing, Now, Recipe, View, codevovle, first_cookie, readme, single};
 use crate::error::Result;
 use crate::inode::Object;
 
@@ -33,9 +33,12 @@ pub(super) fn list_branches(now: &Now, after: u64, out: &mut Listing<'_>) -> Res
 pub(super) fn find(view: &View, now: &Now, no: BranchNo, name: &[u8]) -> Result<Option<Found>> {
     match name {
         b"README" => return Ok(Some(readme::Of::Branch.found())),
-        b"log" => return Ok(Some(Found::Object { object: Object::Log(no), name_lasts: false })),
-        b"branch.json" => return Ok(Some(branch_json(no))),
+        b"log" => return Ok(Some(log(view, no))),
+        b"branch.json" => return Ok(Some(branch_json(view, no))),
         _ => {}
+    }
+    if let Some(file) = &view.options.single {
+        return single::find(view, now, file, no, name);
     }
     let Some(said) = name.strip_prefix(b"@") else { return Ok(None) };
     match names::read(view, now, no, said)? {
@@ -45,22 +48,37 @@ pub(super) fn find(view: &View, now: &Now, no: BranchNo, name: &[u8]) -> Result<
     }
 }
 
-fn branch_json(no: BranchNo) -> Found {
-    Found::Text { recipe: Recipe::BranchJson(no), lasts: false }
+fn branch_json(view: &View, no: BranchNo) -> Found {
+    let recipe = match &view.options.single {
+        Some(file) => Recipe::Codevovle(codevovle::File::Branch(file.clone(), no)),
+        None => Recipe::BranchJson(no),
+    };
+    Found::Text { recipe, lasts: false }
+}
+
+fn log(view: &View, no: BranchNo) -> Found {
+    match &view.options.single {
+        Some(file) => Found::Text { recipe: Recipe::BranchLog { path: file.clone(), no }, lasts: false },
+        None => Found::Object { object: Object::Log(no), name_lasts: false },
+    }
 }
 
 pub(super) fn list(view: &View, now: &Now, no: BranchNo, after: u64, out: &mut Listing<'_>) -> Result<()> {
     let branches = now.history().branches();
-    let head = now.history().head(no);
     let mut names: Vec<(&[u8], Found)> = vec![
         (b"README", readme::Of::Branch.found()),
-        (b"log", Found::Object { object: Object::Log(no), name_lasts: false }),
-        (b"branch.json", branch_json(no)),
-        (b"@HEAD", link(now, no, head)?),
-        (b"@0", at_tick(now, no, Tick::BASE)?),
+        (b"log", log(view, no)),
+        (b"branch.json", branch_json(view, no)),
     ];
-    if now.history().cursor().is_none() {
-        names.truncate(3);
+    if let Some(file) = &view.options.single {
+        return match out.fixed(after, names)? {
+            true => single::list(now, file, no, after, out),
+            false => Ok(()),
+        };
+    }
+    if now.history().cursor().is_some() {
+        names.push((b"@HEAD", link(now, no, now.history().head(no))?));
+        names.push((b"@0", at_tick(now, no, Tick::BASE)?));
     }
     if !out.fixed(after, names)? {
         return Ok(());
@@ -111,8 +129,15 @@ fn link(now: &Now, no: BranchNo, point: Point) -> Result<Found> {
     Ok(Found::Link { target, mtime: now.time_of(point.tick)?, name_lasts: false })
 }
 
-/// `main/@42`: where the tree of a point is, below `branches/`.
-pub(super) fn path_of(now: &Now, point: Point) -> Result<Vec<u8>> {
+/// `main/@42`: where the tree of a point is, below `branches/`; in the view of one file, where its version is.
+pub(super) fn place_of(view: &View, now: &Now, point: Point) -> Result<Option<Vec<u8>>> {
+    match &view.options.single {
+        Some(file) => single::place_of(now, file, point),
+        None => path_of(now, point).map(Some),
+    }
+}
+
+fn path_of(now: &Now, point: Point) -> Result<Vec<u8>> {
     let home = now.branch(now.home(point.tick))?;
     Ok(format!("{}/@{}", home.label, point.tick).into_bytes())
 }

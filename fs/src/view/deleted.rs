@@ -27,6 +27,7 @@ fn deleted(view: &View, now: &Now) -> Result<Arc<BTreeSet<RelPath>>> {
         }
         Ok(())
     })?;
+    gone.retain(|path| view.options.single.as_ref().is_none_or(|file| file == path));
     let gone = Arc::new(gone);
     *known = Some(Arc::clone(&gone));
     Ok(gone)

@@ -37,12 +37,14 @@ pub(super) fn find(view: &View, now: &Now, name: &[u8]) -> Result<Option<Found>>
 
 /// Below `17..42/`: directories in which something differs, and patches of what does.
 pub(super) fn find_below(
+    view: &View,
     now: &Now,
     (from, to): (Point, Point),
     dir: &RelPath,
     name: &[u8],
 ) -> Result<Option<Found>> {
-    let changes = now.history().changed(from, to)?;
+    let mut changes = now.history().changed(from, to)?;
+    changes.retain(|change| view.shows(&change.path));
     if let Some(path) = name.strip_suffix(b".patch").and_then(|stem| dir.join(stem).ok())
         && changes.iter().any(|change| change.path == path)
     {
@@ -74,9 +76,9 @@ pub(super) fn absent<T>(error: StoreError) -> Result<Option<T>> {
 }
 
 /// Every difference between two points, or that of one path alone.
-pub(super) fn between(now: &Now, from: Point, to: Point, path: &RelPath) -> Result<Vec<u8>> {
+pub(super) fn between(view: &View, now: &Now, from: Point, to: Point, path: &RelPath) -> Result<Vec<u8>> {
     let mut all = Vec::new();
-    let wanted = |change: &Change| path.is_root() || change.path == *path;
+    let wanted = |change: &Change| view.shows(&change.path) && (path.is_root() || change.path == *path);
     for change in now.history().changed(from, to)?.iter().filter(|change| wanted(change)) {
         let side = |version: &Option<Version>| version.clone().filter(|v| v.kind != NodeType::Dir);
         let (before, after) = (side(&change.before), side(&change.after));

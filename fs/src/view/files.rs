@@ -18,13 +18,13 @@ const NAMES: u64 = 1 << 62;
 const PORTION: usize = 256;
 
 /// A path and all that ever stood there.
-struct Path {
+pub(super) struct Path {
     path: RelPath,
     versions: Vec<PathVersion>,
 }
 
 impl Path {
-    fn new(now: &Now, path: RelPath) -> Result<Self> {
+    pub(super) fn new(now: &Now, path: RelPath) -> Result<Self> {
         let versions = now.history().versions_of(&path)?;
         Ok(Self { path, versions })
     }
@@ -34,7 +34,7 @@ impl Path {
     }
 
     /// Its versions that are no directory.
-    fn saved(&self) -> impl DoubleEndedIterator<Item = (&PathVersion, &Version)> {
+    pub(super) fn saved(&self) -> impl DoubleEndedIterator<Item = (&PathVersion, &Version)> {
         let pairs = self.versions.iter().filter_map(|held| Some((held, held.version.as_ref()?)));
         pairs.filter(|(_, version)| version.kind != NodeType::Dir)
     }
@@ -49,12 +49,12 @@ impl Path {
     }
 
     /// `@17.py`
-    fn name_at(&self, at: Tick) -> Vec<u8> {
+    pub(super) fn name_at(&self, at: Tick) -> Vec<u8> {
         [format!("@{at}").as_bytes(), names::extension(self.path.name())].concat()
     }
 
     /// The version that held at a point, and the tick at which it came there.
-    fn held_at(&self, now: &Now, point: Point) -> Option<&PathVersion> {
+    pub(super) fn held_at(&self, now: &Now, point: Point) -> Option<&PathVersion> {
         let on_chain = |held: &&PathVersion| {
             held.at <= point.tick && now.history().branches().is_on(point.branch, held.at)
         };
@@ -86,7 +86,7 @@ pub(super) fn number(versions: &[PathVersion]) -> Option<(Tick, NodeId)> {
     versions.iter().find_map(|held| Some((held.at, held.version.as_ref()?.node)))
 }
 
-fn saved(held: &PathVersion, version: &Version) -> Found {
+pub(super) fn saved(held: &PathVersion, version: &Version) -> Found {
     Found::Object { object: Object::Saved { at: held.at, node: version.node }, name_lasts: true }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn find(view: &View, now: &Now, at: Tick, node: NodeId, name: &[u8]) 
     if !path.was_directory() {
         return Ok(None);
     }
-    let Ok(below) = path.path.join(name) else { return Ok(None) };
+    let Some(below) = path.path.join(name).ok().filter(|below| view.shows(below)) else { return Ok(None) };
     let number = number(&now.history().versions_of(&below)?);
     Ok(number.map(|(at, node)| Found::Object { object: Object::Past { at, node }, name_lasts: true }))
 }
@@ -182,7 +182,7 @@ fn list_names(view: &View, now: &Now, path: &Path, after: u64, out: &mut Listing
         let Some(last) = portion.last() else { return Ok(()) };
         behind.clone_from(last);
         for name in portion {
-            let Ok(below) = path.path.join(&name) else { continue };
+            let Some(below) = path.path.join(&name).ok().filter(|below| view.shows(below)) else { continue };
             // A name of a directory that stood elsewhere by then was never here.
             let Some((at, node)) = number(&now.history().versions_of(&below)?) else { continue };
             let object = Object::Past { at, node };

@@ -26,6 +26,7 @@ mod files;
 mod journal;
 mod readme;
 mod root;
+mod single;
 mod snapshots;
 mod states;
 mod stats;
@@ -293,6 +294,11 @@ impl View {
         Ok(files.clone())
     }
 
+    /// Whether a path is shown: it leads to the one file, where only one is.
+    fn shows(&self, path: &RelPath) -> bool {
+        self.options.single.as_ref().is_none_or(|file| file.starts_with(path))
+    }
+
     /// The moment that names of times are counted from.
     fn moment(&self) -> Moment {
         (self.options.moment)()
@@ -326,9 +332,9 @@ impl View {
             Place::Object(Object::Fixed(fixed)) => match fixed {
                 Fixed::Root => root::find(self, now, name),
                 Fixed::Branches => branches::find_branch(now, name),
-                Fixed::Ticks => ticks::find(now, name),
+                Fixed::Ticks => ticks::find(self, now, name),
                 Fixed::Deleted => deleted::find(self, now, &RelPath::root(), name),
-                Fixed::Snapshots => snapshots::find(now, name),
+                Fixed::Snapshots => snapshots::find(self, now, name),
                 Fixed::Diff => diff::find(self, now, name),
                 Fixed::Events => events::find(self, now, name),
                 Fixed::Journal => journal::find(self, false, name),
@@ -345,7 +351,7 @@ impl View {
             Place::Object(Object::Tick(tick)) => ticks::find_part(self, now, tick, name),
             Place::Named(dir) => match dir {
                 NamedDir::Deleted(path) => deleted::find(self, now, &path, name),
-                NamedDir::Diff { from, to, path } => diff::find_below(now, (from, to), &path, name),
+                NamedDir::Diff { from, to, path } => diff::find_below(self, now, (from, to), &path, name),
                 NamedDir::State(document) => states::find(now, &document, name),
                 NamedDir::Codevovle(dir) => codevovle::find(self, now, &dir, name),
             },
@@ -365,7 +371,7 @@ impl View {
                 Fixed::Ticks => ticks::list(self, now, after, out),
                 Fixed::EventsJsonl => Err(Error::NotADirectory(dir)),
                 Fixed::Deleted => deleted::list(self, now, &RelPath::root(), after, out),
-                Fixed::Snapshots => snapshots::list(now, after, out),
+                Fixed::Snapshots => snapshots::list(self, now, after, out),
                 Fixed::Diff => out.fixed(after, vec![(b"README", readme::Of::Diff.found())]).map(drop),
                 Fixed::Events => events::list(after, out),
                 Fixed::Journal => journal::list(self, false, after, out),

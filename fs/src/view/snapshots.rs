@@ -4,22 +4,22 @@ use tickfs_store::history::Snapshot;
 use tickfs_store::ids::Tick;
 
 use super::listing::named_cookie;
-use super::{Found, Listing, Now, branches, diff, readme};
+use super::{Found, Listing, Now, View, branches, diff, readme};
 use crate::error::Result;
 use crate::inode::Object;
 
-pub(super) fn find(now: &Now, name: &[u8]) -> Result<Option<Found>> {
+pub(super) fn find(view: &View, now: &Now, name: &[u8]) -> Result<Option<Found>> {
     if name == b"README" {
         return Ok(Some(readme::Of::Snapshots.found()));
     }
     let Ok(name) = std::str::from_utf8(name) else { return Ok(None) };
     match now.history().snapshot(name) {
-        Ok(snapshot) => found(now, &snapshot).map(Some),
+        Ok(snapshot) => found(view, now, &snapshot),
         Err(error) => diff::absent(error),
     }
 }
 
-pub(super) fn list(now: &Now, after: u64, out: &mut Listing<'_>) -> Result<()> {
+pub(super) fn list(view: &View, now: &Now, after: u64, out: &mut Listing<'_>) -> Result<()> {
     if !out.fixed(after, vec![(b"README", readme::Of::Snapshots.found())])? {
         return Ok(());
     }
@@ -27,20 +27,24 @@ pub(super) fn list(now: &Now, after: u64, out: &mut Listing<'_>) -> Result<()> {
     snapshots.sort_by_key(|snapshot| named_cookie(snapshot.name.as_bytes()));
     for snapshot in snapshots {
         let cookie = named_cookie(snapshot.name.as_bytes());
-        if after < cookie && !out.push(snapshot.name.as_bytes(), cookie, found(now, &snapshot)?)? {
+        let Some(found) = found(view, now, &snapshot)? else { continue };
+        if after < cookie && !out.push(snapshot.name.as_bytes(), cookie, found)? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-fn found(now: &Now, snapshot: &Snapshot) -> Result<Found> {
+/// `None` where only one file is shown, and the snapshot does not hold it.
+fn found(view: &View, now: &Now, snapshot: &Snapshot) -> Result<Option<Found>> {
     let branch = now.branch(snapshot.branch)?;
     if let Some(node) = branch.import {
         let object = Object::TreeDir { tick: Tick::BASE, node };
-        return Ok(Found::Object { object, name_lasts: false });
+        let shown = view.options.single.is_none();
+        return Ok(shown.then_some(Found::Object { object, name_lasts: false }));
     }
     let point = snapshot.point();
-    let target = [b"../branches/", &branches::path_of(now, point)?[..]].concat();
-    Ok(Found::Link { target, mtime: now.time_of(point.tick)?, name_lasts: false })
+    let Some(place) = branches::place_of(view, now, point)? else { return Ok(None) };
+    let target = [b"../branches/", &place[..]].concat();
+    Ok(Some(Found::Link { target, mtime: now.time_of(point.tick)?, name_lasts: false }))
 }

@@ -1,7 +1,7 @@
 //! Generated files: each generation is one text, with an inode of its own that says so for ever.
 //!
-//! Invariant: what is read under an inode number is the text that the number was made from; where that text cannot be
-//! made any more, the answer is that the number is of another time.
+//! Invariant: what is read under an inode number is the text that the number was made from. A text that cannot be made again
+//! is held as long as the kernel knows it; a number of an earlier process is of another time.
 
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use tickfs_store::ids::{BranchNo, Seq, Tick, UnixNanos};
 use tickfs_store::path::RelPath;
 use tickfs_store::render;
 
-use super::{Bytes, Now, View, codevovle, diff, events, files, journal, readme, states, stats, ticks};
+use super::{
+    Bytes, Now, View, codevovle, diff, events, files, journal, readme, single, states, stats, ticks,
+};
 use crate::cache::ByteCache;
 use crate::error::{Error, Result};
 use crate::inode::Ino;
@@ -28,6 +30,11 @@ pub(crate) enum Recipe {
     TickDiff(Tick),
     TickJson(Tick),
     FileLog(RelPath),
+    /// The lines of a path alone, on a branch's chain.
+    BranchLog {
+        path: RelPath,
+        no: BranchNo,
+    },
     Blame {
         path: RelPath,
         at: Point,
@@ -81,12 +88,20 @@ impl Texts {
         if let Recipe::EventsJson { records, bytes, .. } = *recipe {
             // What it is made of says all of it.
             let (len, mtime) = (events::array_len(records, bytes), now.mtime());
-            return Ok((intern::text_ino(recipe, b"", mtime), Text { recipe: recipe.clone(), len, mtime }));
+            let text = Text { recipe: recipe.clone(), len, mtime, bytes: None };
+            return Ok((intern::text_ino(recipe, b"", mtime), text));
         }
         let (bytes, mtime) = recipe.render(view, now)?;
         let ino = intern::text_ino(recipe, &bytes, mtime);
-        let text = Text { recipe: recipe.clone(), len: bytes.len() as u64, mtime };
-        self.kept.put(ino, &bytes.into());
+        let len = bytes.len() as u64;
+        let bytes: Arc<[u8]> = bytes.into();
+        let held = if recipe.is_reproducible() {
+            self.kept.put(ino, &bytes);
+            None
+        } else {
+            Some(bytes)
+        };
+        let text = Text { recipe: recipe.clone(), len, mtime, bytes: held };
         if *recipe != Recipe::StatsJson {
             now.rendered.lock().insert(recipe.clone(), Rendered { ino, text: text.clone() });
         }
@@ -113,7 +128,7 @@ impl Texts {
     }
 
     fn bytes(&self, view: &View, now: &Now, ino: Ino, text: &Text) -> Result<Arc<[u8]>> {
-        if let Some(bytes) = self.kept.get(ino) {
+        if let Some(bytes) = text.bytes.clone().or_else(|| self.kept.get(ino)) {
             return Ok(bytes);
         }
         let (bytes, mtime) = text.recipe.render(view, now)?;
@@ -131,6 +146,28 @@ impl Texts {
 }
 
 impl Recipe {
+    /// Whether the same text comes of it whenever it is made: it is about what does not change.
+    fn is_reproducible(&self) -> bool {
+        match self {
+            Self::Readme(_)
+            | Self::TickDiff(_)
+            | Self::Blame { .. }
+            | Self::Patch { .. }
+            | Self::EventsJson { .. }
+            | Self::Document { .. } => true,
+            Self::Codevovle(file) => file.tick().is_some(),
+            Self::NowJson
+            | Self::BranchJson(_)
+            | Self::TickJson(_)
+            | Self::FileLog(_)
+            | Self::BranchLog { .. }
+            | Self::StatsJson
+            | Self::HeadJson
+            | Self::ErrorsJson
+            | Self::Deltas(_) => false,
+        }
+    }
+
     /// The text as it is now, and its time.
     fn render(&self, view: &View, now: &Now) -> Result<(Vec<u8>, UnixNanos)> {
         let history = now.history();
@@ -144,9 +181,10 @@ impl Recipe {
             Self::TickDiff(tick) => (ticks::diff(now, *tick)?, now.time_of(*tick)?),
             Self::TickJson(tick) => (render::tick_json(history, *tick)?, now.time_of(*tick)?),
             Self::FileLog(path) => (files::log(view, now, path)?, now.mtime()),
+            Self::BranchLog { path, no } => (single::log(view, now, path, *no)?, now.mtime()),
             Self::Blame { path, at } => (files::blame(now, path, *at)?, now.time_of(at.tick)?),
             Self::Patch { from, to, path } => {
-                (diff::between(now, *from, *to, path)?, now.time_of(from.tick.max(to.tick))?)
+                (diff::between(view, now, *from, *to, path)?, now.time_of(from.tick.max(to.tick))?)
             }
             Self::StatsJson => (stats::render(view, now)?, now.mtime()),
             Self::HeadJson => (journal::head_json(now), now.mtime()),

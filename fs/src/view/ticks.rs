@@ -7,22 +7,37 @@ use tickfs_store::path::RelPath;
 use tickfs_store::{TickRow, Version};
 
 use super::{
-    Found, ListTicks, Listing, Now, Recipe, View, branches, diff, first_cookie, names, readme, tree, unknown,
+    Found, ListTicks, Listing, Now, Recipe, View, branches, diff, first_cookie, names, readme, single, tree,
+    unknown,
 };
 use crate::error::Result;
 use crate::inode::Object;
 
-pub(super) fn find(now: &Now, name: &[u8]) -> Result<Option<Found>> {
+pub(super) fn find(view: &View, now: &Now, name: &[u8]) -> Result<Option<Found>> {
     if name == b"README" {
         return Ok(Some(readme::Of::Ticks.found()));
     }
     let tick = std::str::from_utf8(name).ok().and_then(names::tick);
-    let tick = tick.filter(|&tick| tick != Tick::BASE && !unknown(now, tick));
+    let mut tick = tick.filter(|&tick| tick != Tick::BASE && !unknown(now, tick));
+    if let Some(file) = &view.options.single {
+        let of_file = single::ticks(now, file)?;
+        tick = tick.filter(|tick| of_file.contains(tick));
+    }
     Ok(tick.map(|tick| Found::Object { object: Object::Tick(tick), name_lasts: true }))
 }
 
 pub(super) fn list(view: &View, now: &Now, after: u64, out: &mut Listing<'_>) -> Result<()> {
     if !out.fixed(after, vec![(b"README", readme::Of::Ticks.found())])? {
+        return Ok(());
+    }
+    if let Some(file) = &view.options.single {
+        for tick in single::ticks(now, file)? {
+            let (cookie, found) =
+                (first_cookie() + tick.0, Found::Object { object: Object::Tick(tick), name_lasts: true });
+            if after < cookie && !out.push(tick.to_string().as_bytes(), cookie, found)? {
+                return Ok(());
+            }
+        }
         return Ok(());
     }
     let last = now.history().last_tick().0;
@@ -60,16 +75,16 @@ impl Change {
         Ok(Self { row, before, after })
     }
 
-    fn parts(&self, now: &Now) -> Result<Vec<(&'static [u8], Found)>> {
+    fn parts(&self, view: &View, now: &Now) -> Result<Vec<(&'static [u8], Found)>> {
         let tick = self.row.n;
         let mut parts: Vec<(&[u8], Found)> = vec![
             (b"diff", Found::Text { recipe: Recipe::TickDiff(tick), lasts: true }),
             (b"tick.json", Found::Text { recipe: Recipe::TickJson(tick), lasts: false }),
         ];
-        let target =
-            [b"../../branches/", &branches::path_of(now, Point { branch: now.home(tick), tick })?[..]];
-        let link = Found::Link { target: target.concat(), mtime: now.time_of(tick)?, name_lasts: false };
-        parts.push((b"tree", link));
+        if let Some(place) = branches::place_of(view, now, Point { branch: now.home(tick), tick })? {
+            let target = [b"../../branches/", &place[..]].concat();
+            parts.push((b"tree", Found::Link { target, mtime: now.time_of(tick)?, name_lasts: false }));
+        }
         for (name, side) in [(&b"before"[..], &self.before), (b"after", &self.after)] {
             if let Some((_, version)) = side.as_ref().filter(|(_, version)| version.kind != NodeType::Dir) {
                 parts.push((name, tree::version(tick, version.clone())));
@@ -84,19 +99,19 @@ fn standing(tree: &Tree, row: &TickRow) -> Result<Option<(RelPath, Version)>> {
     Ok(tree.version(row.node)?.map(|version| (path, version)))
 }
 
-pub(super) fn find_part(_view: &View, now: &Now, tick: Tick, name: &[u8]) -> Result<Option<Found>> {
-    let parts = Change::of(now, tick)?.parts(now)?;
+pub(super) fn find_part(view: &View, now: &Now, tick: Tick, name: &[u8]) -> Result<Option<Found>> {
+    let parts = Change::of(now, tick)?.parts(view, now)?;
     Ok(parts.into_iter().find(|(part, _)| *part == name).map(|(_, found)| found))
 }
 
 pub(super) fn list_parts(
-    _view: &View,
+    view: &View,
     now: &Now,
     tick: Tick,
     after: u64,
     out: &mut Listing<'_>,
 ) -> Result<()> {
-    out.fixed(after, Change::of(now, tick)?.parts(now)?).map(drop)
+    out.fixed(after, Change::of(now, tick)?.parts(view, now)?).map(drop)
 }
 
 /// What the tick changed, as `patch -p1` takes it.
