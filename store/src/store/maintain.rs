@@ -85,6 +85,10 @@ impl StoreWriter {
     /// checkpoint behind a roll, or compacts a pack that will not grow any more. `None`: nothing is due before the next roll. Mutations go on
     /// meanwhile; it may be killed at any moment, and ends soon after `goes_on` says no.
     pub fn upkeep_step(&self, now: UnixMillis, goes_on: &dyn Fn() -> bool) -> Result<Option<UpkeepStep>> {
+        self.next_step(now, goes_on).inspect_err(|error| self.upkeep.failures.lock().push(error.to_string()))
+    }
+
+    fn next_step(&self, now: UnixMillis, goes_on: &dyn Fn() -> bool) -> Result<Option<UpkeepStep>> {
         let Some(_turn) = self.upkeep.turn.try_lock().filter(|_| self.may_replace_history()) else {
             return Ok(None);
         };

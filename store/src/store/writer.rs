@@ -61,6 +61,7 @@ struct Inner {
     rolled: bool,
     /// The journal got further than the index did: replay before the next mutation.
     index_is_behind: bool,
+    is_closed: bool,
 }
 
 /// While it lives, views of this store's clones know history from its writer.
@@ -91,6 +92,7 @@ impl StoreWriter {
             fsync: store.config().store.journal.fsync,
             rolled: false,
             index_is_behind: false,
+            is_closed: false,
         };
         inner.publish(store);
         Ok(Self {
@@ -187,18 +189,19 @@ impl StoreWriter {
 
     /// Writes HEAD.json, so that whoever opens next has less to read. Dropping the writer is as safe.
     pub fn close(self) -> Result<()> {
-        let Inner { db, mut journal, .. } = self.inner.into_inner();
-        journal.sync()?;
-        journal.write_head();
-        self.store.index().close_writer(db)
+        self.rest()
     }
 
-    /// What [`Self::close`] does, where others may still hold the writer.
+    /// What [`Self::close`] does, where others may still hold the writer: they can change nothing with it any more.
     pub fn rest(&self) -> Result<()> {
         let mut inner = self.inner.lock();
-        inner.journal.sync()?;
+        inner.check_open()?;
+        let synced = inner.journal.sync();
         inner.journal.write_head();
-        Ok(())
+        inner.is_closed = true;
+        let nothing = Connection::open_in_memory().map_err(Error::index("was closed"))?;
+        let db = std::mem::replace(&mut inner.db, nothing);
+        self.store.index().close_writer(db).and(synced)
     }
 
     /// Puts another index in the place of the one in use.
@@ -207,6 +210,7 @@ impl StoreWriter {
         make: impl FnOnce(&Store, JournalEnd) -> Result<Connection>,
     ) -> Result<()> {
         let mut inner = self.inner.lock();
+        inner.check_open()?;
         let end = inner.journal.end();
         // The old file is closed before it is moved.
         inner.db = Connection::open_in_memory().map_err(Error::index("was closed"))?;
@@ -269,6 +273,7 @@ impl Inner {
         jobs: &mut [&mut dyn Job],
         outcomes: &mut Vec<Result<()>>,
     ) -> Result<()> {
+        self.check_open()?;
         self.catch_up(store)?;
         self.rolled |= self.packs.roll_if_full()?;
         let now = jobs.iter().map(|job| job.now()).max().unwrap_or_default();
@@ -344,6 +349,13 @@ impl Inner {
         let (branches, cursor, last_tick) = (branches.clone(), cursor.clone(), *last_tick);
         let end = self.journal.end();
         store.set_latest(Some(Known { branches, cursor, end, last_tick }));
+    }
+
+    fn check_open(&self) -> Result<()> {
+        match self.is_closed {
+            true => Err(Error::refused("this process has closed the store already")),
+            false => Ok(()),
+        }
     }
 
     /// Replays what the index missed because it could not be written.

@@ -19,6 +19,7 @@ pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod stale;
 pub(crate) mod status;
+pub(crate) mod upkeep;
 
 /// Threads that read, hash and compress, where nobody set their number.
 pub(crate) const THREADS_DEFAULT: u8 = 4;

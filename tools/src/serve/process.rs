@@ -30,6 +30,7 @@ use super::metadata::{self, Metadata};
 use super::mounts::{Mounts, Wish};
 use super::recorder::{Engine, Subject};
 use super::status::{Recording, Status};
+use super::upkeep::{FIRST_LOOK, Upkeep};
 use super::{THREADS_DEFAULT, alive, connection, mounted, mountpoint, socket};
 use crate::act::{Act, Place, perform};
 use crate::error::{Failure, plain};
@@ -54,6 +55,7 @@ pub(crate) struct Server {
     changing: Mutex<()>,
     engine: Engine,
     mounts: Mounts,
+    upkeep: Upkeep,
     state: Mutex<State>,
     stage_changed: Condvar,
     /// Requests that were heard and not answered yet; `None` when no more are heard.
@@ -116,9 +118,11 @@ impl Server {
         let (events, receiver) = channel();
         let listener =
             socket::listen(&dir).with_context(|| format!("could not listen at {}", dir.display()))?;
+        let writer = Arc::new(writer);
+        let upkeep = Upkeep::begin(&writer, Arc::clone(&log), FIRST_LOOK)?;
         let server = Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
-            writer: Arc::new(writer),
+            writer,
             scope: Mutex::new(scope),
             announcer: Arc::new(Announcer::new(Arc::clone(&log))),
             log,
@@ -127,6 +131,7 @@ impl Server {
             changing: Mutex::new(()),
             engine: Engine::default(),
             mounts: Mounts::default(),
+            upkeep,
             state: Mutex::new(State { threads, ..State::default() }),
             stage_changed: Condvar::new(),
             speaking: Mutex::new(Some(0)),
@@ -553,6 +558,7 @@ impl Server {
         self.stage_changed.notify_all();
         // A request under way is met first.
         let changing = self.changing.lock();
+        self.upkeep.end();
         let stopped = self.engine.stop();
         let store = self.writer.store();
         let unmounted = self.mounts.take_away(store, None, None).map(drop);
