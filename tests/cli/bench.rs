@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -55,11 +56,70 @@ impl Bench {
         self.store().writer(who(), Duration::from_secs(5)).unwrap()
     }
 
+    /// Writes a file of the project, and records what is there: the last tick.
+    pub(crate) fn save(&self, path: &str, text: impl AsRef<[u8]>) -> u64 {
+        let full = self.path("app").join(path);
+        std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+        std::fs::write(full, text).unwrap();
+        self.record()
+    }
+
+    /// What a command does before it moves: the last tick.
+    pub(crate) fn record(&self) -> u64 {
+        let scope = self.store().scope().unwrap().unwrap();
+        tickfs_tracer::files::record_now(&self.writer(), &scope, &|| NOW).unwrap();
+        self.store().view().unwrap().last_tick().0
+    }
+
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.path("app").join(path)).ok()
+    }
+
+    /// The specification's own layout, as it is exported now.
+    pub(crate) fn codevovle(&self, path: &str) -> serde_json::Value {
+        let out = self.path("exported");
+        if out.exists() {
+            std::fs::remove_dir_all(&out).unwrap();
+        }
+        let shown = self.run(&["export", "--format", "codevovle", &out.display().to_string()]);
+        assert_eq!(shown.status, 0, "{}", shown.stderr);
+        serde_json::from_slice(&std::fs::read(out.join(path)).unwrap()).unwrap()
+    }
+
+    pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
+        let shown = self.run(args);
+        serde_json::from_str(&shown.stdout).unwrap_or_else(|_| panic!("{args:?} showed {shown:?}"))
+    }
+
+    /// Runs it, and fails unless it succeeds: what it printed.
+    pub(crate) fn done(&self, args: &[&str]) -> String {
+        let shown = self.run(args);
+        assert_eq!(shown.status, 0, "{args:?}: {}", shown.stderr);
+        shown.stdout
+    }
+
+    /// Runs it, and fails unless it fails so and leaves root and cursor as they were: what it said.
+    pub(crate) fn refused(&self, args: &[&str], status: i32) -> String {
+        let before = self.state();
+        let shown = self.run(args);
+        assert_eq!((shown.status, self.state()), (status, before), "{args:?}: {}", shown.stderr);
+        shown.stderr.trim_end().to_owned()
+    }
+
+    /// Every file of the project, and where the cursor stands.
+    pub(crate) fn state(&self) -> (BTreeMap<PathBuf, Vec<u8>>, Option<tickfs_store::history::Cursor>) {
+        let mut files = BTreeMap::new();
+        read_into(&self.path("app"), &mut files);
+        let cursor = self.store().view().unwrap().cursor().cloned();
+        (files.into_iter().map(|(path, (bytes, _))| (path, bytes)).collect(), cursor)
+    }
+
     /// The binary in the project's directory, with nothing of this machine around it.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path("app")).stdin(Stdio::null()).env("HOME", self.path("home"));
         command.env("TICKFS_TEST_NOW", NOW.0.to_string()).env_remove("COLUMNS");
+        command.env("TZ", "UTC");
         command
     }
 
@@ -178,4 +238,27 @@ pub(crate) fn is_installed(tool: &str) -> bool {
         println!("skipped: {tool} is not installed");
     }
     found
+}
+
+/// The binary as a user who may not write where `path` lies. Root may write everywhere, so that it has to become another.
+pub(crate) fn as_stranger(bench: &Bench) -> Option<Command> {
+    let writable = |dir: &Path, mode| {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let is_root = std::fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
+    if !is_root.unwrap() {
+        return Some(bench.command(TICKFS));
+    }
+    if !is_installed("setpriv") {
+        return None;
+    }
+    writable(&bench.path(""), 0o755);
+    let binary = bench.path("tickfs");
+    // Once: what is being written, or held by a child that is being born, cannot be run.
+    if !binary.exists() {
+        std::fs::copy(TICKFS, &binary).unwrap();
+    }
+    let mut command = bench.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(binary);
+    Some(command)
 }

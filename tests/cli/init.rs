@@ -2,11 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use tickfs_store::{Scope, Store};
 
-use crate::bench::{Bench, TICKFS, disk, is_installed, rel};
+use crate::bench::{Bench, TICKFS, as_stranger, disk, is_installed, rel};
 
 fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap();
@@ -68,26 +67,6 @@ fn cli_init_refuses_a_network_filesystem_and_creates_nothing() {
     );
     assert_eq!((shown.status, names(&bench.path(""))), (1, vec!["app".to_owned()]));
     assert_eq!(names(&bench.path("app")), Vec::<String>::new());
-}
-
-/// The binary as a user who may not write where `path` lies. Root may write everywhere, so that it has to become another.
-fn as_stranger(bench: &Bench) -> Option<Command> {
-    let writable = |dir: &Path, mode| {
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let is_root = std::fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
-    if !is_root.unwrap() {
-        return Some(bench.command(TICKFS));
-    }
-    if !is_installed("setpriv") {
-        return None;
-    }
-    writable(&bench.path(""), 0o755);
-    let binary = bench.path("tickfs");
-    std::fs::copy(TICKFS, &binary).unwrap();
-    let mut command = bench.command("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(binary);
-    Some(command)
 }
 
 fn set_mode(path: &Path, mode: u32) {

@@ -8,8 +8,12 @@
 
 mod bench;
 
+mod back;
+mod branches;
 mod events;
 mod help;
 mod init;
 mod inspect;
+mod looking;
 mod migrate;
+mod snapshots;

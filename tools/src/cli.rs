@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    branch, completions, daemon, diff, doctor, events, export, init, inspect, log, man, migrate, mount,
-    record, restore, revert, service, show, snapshot, undo, unmount, watch,
+    branch, completions, daemon, diff, doctor, events, export, grep, init, inspect, log, man, migrate, mount,
+    record, restore, revert, service, show, snapshot, status, undo, unmount, watch,
 };
 
 /// Records everything that happens to a project and shows it as files.
@@ -33,9 +33,11 @@ pub(crate) enum Verb {
     Daemon(daemon::Verb),
     #[command(subcommand)]
     Service(service::Verb),
+    Status(status::Arguments),
     Log(log::Arguments),
     Show(show::Arguments),
     Diff(diff::Arguments),
+    Grep(grep::Arguments),
     Revert(revert::Arguments),
     Restore(restore::Arguments),
     Undo(undo::Arguments),

@@ -129,7 +129,15 @@ fn hold(place: &Place<'_>) -> anyhow::Result<Hold> {
     match place.recorder {
         Some(recorder) => {
             let held = recorder.hold()?;
-            Ok(Hold { flushed: held.flushed().clone(), held: Some(held) })
+            let mut flushed = held.flushed().clone();
+            if place.scope.files.is_some() {
+                // It may record some of the store's files alone.
+                let others = record_now(place.writer, place.scope, &now::now)?;
+                flushed.ticks.extend(others.ticks);
+                flushed.forks.extend(others.forks);
+                flushed.unread.extend(others.unread);
+            }
+            Ok(Hold { flushed, held: Some(held) })
         }
         None => Ok(Hold { flushed: record_now(place.writer, place.scope, &now::now)?, held: None }),
     }

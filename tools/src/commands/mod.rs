@@ -8,6 +8,7 @@ pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod export;
+pub(crate) mod grep;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod log;
@@ -22,6 +23,7 @@ pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod show;
 pub(crate) mod snapshot;
+pub(crate) mod status;
 pub(crate) mod undo;
 pub(crate) mod unmount;
 pub(crate) mod watch;
@@ -41,9 +43,11 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         Verb::Record(arguments) => record::run(arguments, &mut out),
         Verb::Daemon(verb) => daemon::run(verb, &mut out),
         Verb::Service(verb) => service::run(verb, &mut out),
+        Verb::Status(arguments) => status::run(arguments, &mut out),
         Verb::Log(arguments) => log::run(arguments, &mut out),
         Verb::Show(arguments) => show::run(arguments, &mut out),
         Verb::Diff(arguments) => diff::run(arguments, &mut out),
+        Verb::Grep(arguments) => grep::run(arguments, &mut out),
         Verb::Revert(arguments) => revert::run(arguments, &mut out),
         Verb::Restore(arguments) => restore::run(arguments, &mut out),
         Verb::Undo(arguments) => undo::run(arguments, &mut out),
@@ -71,5 +75,5 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
 
 /// What a person reads page by page.
 fn is_long(verb: &Verb) -> bool {
-    matches!(verb, Verb::Log(_) | Verb::Show(_) | Verb::Diff(_))
+    matches!(verb, Verb::Log(_) | Verb::Show(_) | Verb::Diff(_) | Verb::Grep(_))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use tickfs_store::Error;
 use tickfs_store::history::{Change, Stand, View};
 use tickfs_store::journal::entry::NodeType;
 
@@ -41,7 +42,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<()> {
     let view = arguments.place.about(None)?.view()?;
     let standing = |at: &At| -> anyhow::Result<_> {
-        let at = at.point(&view)?;
+        let at = at.point(&view).map_err(|error| match error {
+            Error::NotAPoint { .. } => Failure::new(format!("there is no snapshot named {:?}", at.text))
+                .next("`tickfs snapshot list` names them")
+                .into(),
+            other => anyhow::Error::new(other),
+        })?;
         Ok(view.standing(&Stand { branch: at.branch, tick: at.tick, partial: Vec::new() })?)
     };
     let changes = view.changed_standing(&standing(&arguments.from)?, &standing(&arguments.to)?)?;
