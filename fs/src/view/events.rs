@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
-use tickfs_store::Store;
 use tickfs_store::ids::{Seq, UnixMillis};
 use tickfs_store::journal::entry::Action;
 use tickfs_store::journal::{JournalEnd, JournalReader, ReadOptions};
 use tickfs_store::render;
+use tickfs_store::{Error as StoreError, Store};
 
 use super::{Bytes, Found, Listing, Now, Recipe, View, journal};
 use crate::cache::ByteCache;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inode::{Fixed, Object};
 
 /// A mark stands behind so many bytes at most, one record more or less.
@@ -131,6 +131,9 @@ impl Events {
                 marked = at.bytes;
             }
         }
+        if at.end.seq < until {
+            return Err(ends_early(store, at.end.seq, until));
+        }
         if marks.last().is_some_and(|mark| mark.records < at.records) || at.records == 0 {
             marks.push(at);
         }
@@ -201,8 +204,10 @@ impl Events {
             at = 0;
         }
         let mut reader = reader(store, start.end, until)?;
-        while at + (text.len() as u64) < to {
-            let Some(entry) = reader.next()? else { break };
+        let mut seq = start.end.seq;
+        while at + (text.len() as u64) < to && seq < until {
+            let Some(entry) = reader.next()? else { return Err(ends_early(store, seq, until)) };
+            seq = entry.line.seq;
             text.extend_from_slice(entry.text);
             text.extend_from_slice(match form {
                 Form::Array if entry.line.seq < until => b",\n",
@@ -225,6 +230,12 @@ impl Events {
     pub(super) fn kept_bytes(&self) -> usize {
         self.kept.bytes()
     }
+}
+
+/// The index knows of records that the journal does not have.
+fn ends_early(store: &Store, last: Seq, until: Seq) -> Error {
+    let what = format!("the journal ends at record {last}, and {until} were written");
+    StoreError::Corrupt { path: store.layout().journal(), offset: 0, what }.into()
 }
 
 fn reader(store: &Store, after: JournalEnd, until: Seq) -> Result<JournalReader> {
