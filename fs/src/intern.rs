@@ -76,6 +76,15 @@ impl InternTable {
     pub(crate) fn len(&self) -> usize {
         self.known.lock().len()
     }
+
+    /// What is held of texts that cannot be made again.
+    pub(crate) fn bytes(&self) -> usize {
+        let held = |what: &Interned| match what {
+            Interned::Text(text) => text.bytes.as_ref().map_or(0, |bytes| bytes.len()),
+            Interned::Link { .. } | Interned::Dir(_) | Interned::Pending => 0,
+        };
+        self.known.lock().values().map(|(what, _)| held(what)).sum()
+    }
 }
 
 pub(crate) fn link_ino(target: &[u8], mtime: UnixNanos) -> Ino {

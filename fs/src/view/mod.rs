@@ -548,6 +548,12 @@ impl View {
         Ok(i64::try_from(end).ok().filter(|_| whence != DATA || end < size))
     }
 
+    /// How many bytes of contents and texts are held.
+    fn kept_bytes(&self) -> usize {
+        let cached = self.contents.kept_bytes() + self.texts.kept_bytes() + self.events.kept_bytes();
+        cached + self.interned.bytes()
+    }
+
     /// How many interned things the kernel refers to.
     #[must_use]
     pub fn interned(&self) -> usize {

@@ -41,7 +41,7 @@ pub(super) fn render(view: &View, now: &Now) -> Result<Vec<u8>> {
     Ok(render::pretty(&Stats {
         mount: MountStats {
             requests: view.counters.all(),
-            kept_bytes: view.contents.kept_bytes() + view.texts.kept_bytes() + view.events.kept_bytes(),
+            kept_bytes: view.kept_bytes(),
             failures: view.failures.count(),
             interned: view.interned(),
         },
