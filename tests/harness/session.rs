@@ -524,12 +524,15 @@ pub fn point(at: At) -> Point {
     Point { branch: BranchNo(at.branch), tick: Tick(at.tick) }
 }
 
-fn meta(node: &Node) -> Meta {
+/// What a store is told of a node, whose owner is always the same.
+#[must_use]
+pub fn meta(node: &Node) -> Meta {
     let Node { kind, mode, mtime, .. } = *node;
     Meta { kind, mode, uid: 1000, gid: 100, mtime: UnixNanos(mtime), holes: Vec::new() }
 }
 
-fn content(node: &Node) -> Content<'static> {
+#[must_use]
+pub fn content(node: &Node) -> Content<'static> {
     match &node.bytes {
         Some(bytes) => Content::Bytes(bytes.to_vec()),
         None if node.kind == NodeType::Dir => Content::None,

@@ -5,16 +5,21 @@
 mod sample;
 mod serving;
 
+mod against_the_model;
 mod busy;
 mod codevovle;
 mod copies;
+mod damage;
 mod directories;
+mod generations;
 mod growing;
 mod large;
 mod layout;
 mod names;
+mod opens;
 mod programs;
 mod refused;
 mod requests;
 mod single;
+mod stress;
 mod users;

@@ -93,26 +93,6 @@ fn neighbouring_trees_share_every_inode_that_did_not_change() {
     assert!(requests.get("read").is_none_or(|&reads| reads <= 2), "{requests:?}");
 }
 
-/// The same by what diff itself opens.
-#[test]
-fn diff_opens_only_what_changed() {
-    let project = project();
-    let Some(mounted) = project.mount() else { return };
-    let trace = project.scratch().join("trace");
-    let traced = Command::new("strace")
-        .args(["-f", "-e", "trace=open,openat", "-o"])
-        .arg(&trace)
-        .args(["diff", "-r"])
-        .args([mounted.path("branches/main/@0"), mounted.path("branches/main/@1")])
-        .output();
-    let Ok(output) = traced else { return eprintln!("skipped: strace is not installed") };
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
-    let trace = fs::read_to_string(&trace).unwrap();
-    let opened: Vec<&str> = trace.lines().filter(|line| line.contains(".txt\"")).collect();
-    assert_eq!(opened.len(), 2, "{opened:#?}");
-    assert!(opened.iter().all(|line| line.contains("dir-00/file-00.txt")), "{opened:#?}");
-}
-
 /// Whoever looks after a save was announced sees it, whatever the kernel kept: 1,000 times, each by the names that change.
 #[test]
 fn nothing_is_stale_once_it_was_announced() {

@@ -165,7 +165,11 @@ impl Sample {
 
 /// Bytes that do not compress.
 pub(crate) fn noise(len: usize) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(7);
+    seeded_noise(7, len)
+}
+
+pub(crate) fn seeded_noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
     std::iter::repeat_with(|| random.u8(..)).take(len).collect()
 }
 
