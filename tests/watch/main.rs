@@ -8,6 +8,7 @@ mod bench;
 mod ends;
 mod events;
 mod forms;
+mod javascript;
 mod kept;
 mod options;
 mod patterns;

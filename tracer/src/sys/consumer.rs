@@ -134,7 +134,7 @@ fn fixed_of(bytes: &[u8]) -> Fixed {
 #[cfg(test)]
 mod tests {
     use super::super::layout::{KIND_MESSAGE, KIND_VALUE};
-    use super::super::producer::{PIECE, Producer};
+    use super::super::producer::{PIECE, Producer, thread_id};
     use super::*;
     use std::os::fd::IntoRawFd as _;
     use std::os::unix::net::UnixStream;
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn value(variable: u32, kind: u8) -> Fixed {
-        Fixed { kind, variable, site: 7, ..Fixed::default() }
+        Fixed { kind, variable, site: 7, thread: thread_id(), ..Fixed::default() }
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
             producer.push(value(round, KIND_VALUE), &long);
             assert_eq!(ring.next(&mut fixed, &mut payload), Next::Record);
             assert_eq!((fixed.variable, fixed.site, &payload), (round, 7, &long));
-            assert!(fixed.time_ns > 0);
+            assert!(fixed.time_ns > 0 && fixed.thread > 0);
         }
         assert_eq!(ring.next(&mut fixed, &mut payload), Next::Nothing);
     }

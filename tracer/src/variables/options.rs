@@ -116,9 +116,6 @@ impl Options {
         if !self.script.is_file() {
             return Err(Error::invalid("there is no such script", &self.script));
         }
-        if language == Language::JavaScript {
-            return Err(Error::invalid("JavaScript programs cannot be traced yet", &self.script));
-        }
         for processor in &self.processors {
             if !processor.is_file() {
                 return Err(Error::invalid("there is no such processor", processor));

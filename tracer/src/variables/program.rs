@@ -23,7 +23,8 @@ const PYTHON_SHIM: &[(&str, &str)] = &[
     ("runtime", include_str!("../shims/python/runtime.py")),
     ("start", include_str!("../shims/python/start.py")),
 ];
-const NODE_SHIM: &str = include_str!("../shims/node/watch.js");
+const NODE_SHIM: [&str; 2] =
+    [include_str!("../shims/node/rewrite.js"), include_str!("../shims/node/watch.js")];
 
 pub(super) struct Program {
     pub(super) child: Child,
@@ -69,7 +70,8 @@ impl Program {
                 let fds: Vec<i32> = inherited.iter().map(|fd| fd.as_raw_fd()).collect();
                 let dir = tempfile::Builder::new().prefix("tickfs-watch-").tempdir().map_err(start)?;
                 let path = dir.path().join("watch.cjs");
-                let source = format!("const settings = {settings}, descriptors = {fds:?};\n{NODE_SHIM}");
+                let [rewrite, watch] = NODE_SHIM;
+                let source = format!("const settings = {settings}, descriptors = {fds:?};\n{rewrite}{watch}");
                 std::fs::write(&path, source).map_err(Error::io("write", &path))?;
                 command.args(["--expose-internals", "--require"]).arg(path);
                 wrapper = Some(dir);

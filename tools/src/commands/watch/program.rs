@@ -138,10 +138,10 @@ pub(super) fn run(arguments: &Traced) -> anyhow::Result<()> {
     let said = Arc::clone(&announce);
     let started = move |facts: &RunFacts| journalled(journal.as_ref(), facts, &said);
     let ended = variables::trace(options, &started).map_err(usage)?;
+    journalled(store.as_ref(), &ended.facts, &announce);
     if let Some(what) = ended.invalid {
         return Err(Failure::new(what).at(script).usage().into());
     }
-    journalled(store.as_ref(), &ended.facts, &announce);
     conclude(&ended, &announce)
 }
 

@@ -210,8 +210,11 @@ unsafe extern "C" fn message(env: Env, info: Info) -> Value {
 }
 
 /// Node looks for this name when it loads the addon.
+///
+/// # Safety
+/// Node calls it, with an environment and an object of its own.
 #[unsafe(no_mangle)]
-pub extern "C" fn napi_register_module_v1(env: Env, exports: Value) -> Value {
+pub unsafe extern "C" fn napi_register_module_v1(env: Env, exports: Value) -> Value {
     let functions: [(&std::ffi::CStr, Callback); 5] =
         [(c"attach", attach), (c"value", value), (c"bytes", bytes), (c"patch", patch), (c"message", message)];
     for (name, callback) in functions {

@@ -21,6 +21,7 @@ use layout::{Fixed, KIND_MESSAGE, KIND_PATCH, KIND_VALUE};
 use producer::{Producer, thread_id};
 
 #[repr(C)]
+#[derive(Debug)]
 pub struct PyObject {
     refcount: isize,
     kind: *mut PyObject,
@@ -428,6 +429,7 @@ static mut MODULE: ModuleDef = ModuleDef {
 /// CPython looks for this name when it loads the library.
 #[unsafe(no_mangle)]
 pub extern "C" fn PyInit__tickfs_agent() -> Object {
+    let module = &raw mut MODULE;
     // SAFETY: CPython calls this once, with the GIL held; the definition is static. JUSTIFICATION: its convention.
-    unsafe { PyModule_Create2(&raw mut MODULE, STABLE_ABI) }
+    unsafe { PyModule_Create2(module, STABLE_ABI) }
 }
