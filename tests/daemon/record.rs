@@ -11,7 +11,7 @@ use tickfs_store::ids::Tick;
 use tickfs_store::path::RelPath;
 use tickfs_store::render::Layer;
 
-use crate::bench::{Bench, Running, names, signal, wait_until};
+use crate::bench::{Bench, Running, is_installed, names, signal, wait_until};
 
 /// A recording in the foreground, whose output goes into files.
 struct Recording {
@@ -325,4 +325,53 @@ fn daemon_record_goes_on_while_nobody_reads_its_lines() {
         listing["process"]["ticks"].as_u64().unwrap()
     };
     wait_until("all is recorded", || ticks() >= 3001);
+}
+
+/// In a namespace of its own, with the store on a disk that is soon full.
+/// Shows CV-29.
+#[test]
+fn daemon_on_a_full_disk_warns_and_counts_and_records_when_there_is_room_again() {
+    let bench = Bench::new();
+    let can_mount = std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
+    let tools = ["unshare", "nsenter"];
+    if !rustix::process::getuid().is_root() || !can_mount || !tools.iter().all(|tool| is_installed(tool)) {
+        println!("skipped: only root can make a small disk");
+        return;
+    }
+    for dir in ["small", "h"] {
+        std::fs::create_dir(bench.path(dir)).unwrap();
+    }
+    let script =
+        "mount -t tmpfs -o size=4m none ../small && exec \"$@\" mount --foreground . ../h --store ../small/s";
+    let mut command = bench.wrapped(&["unshare", "--mount", "sh", "-c", script, "sh"]);
+    let (out, err) = (bench.path("stdout"), bench.path("stderr"));
+    command.stdout(std::fs::File::create(&out).unwrap()).stderr(std::fs::File::create(&err).unwrap());
+    let mut running = Running(command.spawn().unwrap());
+    let said = || std::fs::read_to_string(&out).unwrap();
+    wait_until("it shows history", || said().starts_with("the history of "));
+    let pid = running.0.id().to_string();
+    let inside = |args: &[&str]| -> String {
+        let output = Command::new("nsenter").args(["-t", &pid, "-m"]).args(args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let fill = bench.path("small/fill").display().to_string();
+    inside(&["dd", "if=/dev/zero", &format!("of={fill}"), "bs=4k"]);
+    // What does not compress.
+    let bytes: Vec<u8> = (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    std::fs::write(bench.path("app/f"), &bytes).unwrap();
+    let warned = || std::fs::read_to_string(&err).unwrap();
+    wait_until("it warns", || warned().contains("could not be recorded, and is tried again"));
+    let stats = bench.path("h/stats.json").display().to_string();
+    let numbers = || -> Value { serde_json::from_str(&inside(&["cat", &stats])).unwrap() };
+    assert!(numbers()["recorder"]["failures"].as_u64().unwrap() >= 1, "{}", numbers());
+    let log = bench.path("h/branches/main/log").display().to_string();
+    assert_eq!(inside(&["cat", &log]), "", "no tick without its content");
+    inside(&["rm", &fill]);
+    wait_until("the edit is a tick", || said().contains("tick 1  modify  f"));
+    let after = bench.path("h/ticks/1/after").display().to_string();
+    let same =
+        Command::new("nsenter").args(["-t", &pid, "-m", "cmp", &after]).arg(bench.path("app/f")).status();
+    assert!(same.unwrap().success());
+    signal(running.0.id(), Signal::INT);
+    assert!(running.0.wait().unwrap().success());
 }

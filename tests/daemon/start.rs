@@ -31,7 +31,7 @@ fn daemon_start_returns_when_a_process_of_its_own_session_records() {
     assert_eq!(bench.processes(), [pid]);
 }
 
-/// Shows CV-02, CV-26, CV-33, CV-35.
+/// Shows CV-02, CV-04, CV-26, CV-27, CV-33, CV-35.
 #[test]
 fn daemon_start_that_is_wrong_leaves_no_store_and_no_process() {
     let bench = Bench::new();
