@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Depth, Report, Surroundings, examine, mend};
 use crate::disk::{Disk, SimDisk};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::history::{Point, View};
 use crate::ids::{BranchNo, StoreId, Tick, UnixMillis, UnixNanos};
 use crate::journal::entry::{ItemType, NodeType, Writer};
@@ -184,6 +184,57 @@ fn a_damaged_index_is_told_parked_and_made_anew() {
     save(&writer, "a", "after").unwrap();
     drop(writer);
     assert_eq!(examined(&disk, DEEP).findings, []);
+}
+
+/// It stopped the rebuild of the index, and with it everything.
+#[test]
+fn an_entity_whose_payload_is_damaged_costs_nothing_else() {
+    let disk = healthy();
+    let store = open(&disk);
+    let writer = writer(&store);
+    let pack = Path::new(DIR).join("packs/h-00000001.pk");
+    let before = disk.read(&pack).unwrap().len() as u64;
+    // What does not compress, so that each has its place in the pack.
+    let long = |from: u64| -> String {
+        (from..from + 3_000).map(|n| blake3::hash(&n.to_le_bytes()).to_hex().to_string()).collect()
+    };
+    let document = serde_json::json!({"text": long(0), "n": 7});
+    let plan = ItemType::parse("plan").unwrap();
+    let kind = plan.clone();
+    writer.mutate(UnixMillis(5), move |m| m.put_entity(&kind, "p", &document)).unwrap();
+    let mut state = crate::delta::Document::new();
+    for n in 1..3 {
+        state.insert("text".to_owned(), long(n * 3_000).into());
+        let state = state.clone();
+        writer.mutate(UnixMillis(6), move |m| m.put_document("doc", &state)).unwrap();
+    }
+    writer.close().unwrap();
+    let added = disk.read(&pack).unwrap().len() as u64 - before;
+    let mut lost = 0;
+    for sixth in [1, 3, 5] {
+        let disk = disk.crash(crate::disk::Cut::Killed { torn: 0 });
+        disk.flip_bit(&pack, (before + added * sixth / 6) * 8).unwrap();
+        crate::index::remove_database(open(&disk).index().path()).unwrap();
+        let store = open(&disk);
+        store.refresh(who()).unwrap();
+        let view = store.view().unwrap();
+        assert_eq!(text_at(&view, "a", 9).unwrap().unwrap(), b"text 8 of some length\n");
+        let answers = [
+            view.entity(&plan, "p").map(|found| drop(found.unwrap())),
+            view.document("doc", 1).map(drop),
+            view.document("doc", 2).map(drop),
+            view.last_revision("doc").map(|rev| assert_eq!(rev, Some(2))),
+        ];
+        for answer in &answers {
+            assert!(matches!(answer, Ok(()) | Err(Error::Corrupt { .. })), "{answer:?}");
+        }
+        lost += answers.iter().filter(|answer| answer.is_err()).count();
+        let report = examined(&disk, DEEP);
+        let names = report.of_kind("missing_content").chain(report.of_kind("damaged_pack")).count();
+        assert!(names > 0, "{:?}", kinds(&report));
+        assert_eq!(report.of_kind("index_drift").count(), 0);
+    }
+    assert!(lost >= 3, "{lost}");
 }
 
 #[test]

@@ -49,6 +49,12 @@ impl View {
     pub fn document(&self, name: &str, rev: u64) -> Result<Document> {
         let chain = self.store().index().read(|q| q.state_chain(name, rev))?;
         if chain.last().is_none_or(|last| last.rev != rev) {
+            // Revisions are numbered without a gap: one below the newest was there, and is lost.
+            if self.last_revision(name)?.is_some_and(|last| (1..=last).contains(&rev)) {
+                let what =
+                    format!("revision {rev} of the state {name:?} does not read: `tickfs doctor` says why");
+                return Err(Error::corrupt("packs".as_ref(), 0, what));
+            }
             return Err(Error::not_found(format!("the state {name:?} has no revision {rev}")));
         }
         rebuild(name, chain)
@@ -56,6 +62,8 @@ impl View {
 
     /// The number of a document's newest revision.
     pub fn last_revision(&self, name: &str) -> Result<Option<u64>> {
+        // One whose payload is lost is not the one before it.
+        self.entity(&ItemType::STATE, name)?;
         Ok(self.store().index().read(|q| q.last_state(name))?.map(|row| row.rev))
     }
 

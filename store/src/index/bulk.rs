@@ -32,6 +32,7 @@ struct Keyed {
 #[derive(Debug)]
 enum Other {
     Entity { kind: String, id: String, seq: Seq, body: Option<String> },
+    Lost { kind: String, id: String, seq: Seq },
     State { name: String, rev: u64, seq: Seq, whole: bool, body: String },
     Observed { seq: Seq, action: Action },
     Foreign { origin: String, seq: Seq, own: Seq },
@@ -105,6 +106,7 @@ impl Other {
     fn put(&self, live: &mut Live<'_>) -> Result<()> {
         match self {
             Self::Entity { kind, id, seq, body } => live.entity(kind, id, *seq, body.as_deref()),
+            Self::Lost { kind, id, seq } => live.lost_entity(kind, id, *seq),
             Self::State { name, rev, seq, whole, body } => {
                 live.state_revision(name, *rev, *seq, *whole, body)
             }
@@ -143,6 +145,11 @@ impl Rows for Gathered {
     fn entity(&mut self, kind: &str, id: &str, seq: Seq, body: Option<&str>) -> Result<()> {
         let (kind, id, body) = (kind.to_owned(), id.to_owned(), body.map(str::to_owned));
         self.others.push(Other::Entity { kind, id, seq, body });
+        Ok(())
+    }
+
+    fn lost_entity(&mut self, kind: &str, id: &str, seq: Seq) -> Result<()> {
+        self.others.push(Other::Lost { kind: kind.to_owned(), id: id.to_owned(), seq });
         Ok(())
     }
 

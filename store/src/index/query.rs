@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{
-    PlaceRow, Span, TickRow, Version, big_sum, checked, dirent_sum, read_span, read_tick, read_version,
+    LOST, PlaceRow, Span, TickRow, Version, big_sum, checked, dirent_sum, read_span, read_tick, read_version,
     text_sum,
 };
 use crate::error::{Error, Result};
@@ -324,8 +324,18 @@ impl<'c> Query<'c> {
 
 fn read_entity(row: &rusqlite::Row<'_>) -> rusqlite::Result<Result<EntityRow>> {
     let seq: i64 = row.get(2)?;
-    let entity =
-        EntityRow { kind: row.get(0)?, id: row.get(1)?, seq: Seq(seq.cast_unsigned()), body: row.get(3)? };
+    let (kind, id, seq) = (row.get::<_, String>(0)?, row.get::<_, String>(1)?, Seq(seq.cast_unsigned()));
+    let Some(body) = row.get(3)? else {
+        let lost = Error::Corrupt {
+            path: "packs".into(),
+            offset: 0,
+            what: format!(
+                "the payload of {kind} {id} (record {seq}) does not read: `tickfs doctor` says where it lies"
+            ),
+        };
+        return Ok(checked(text_sum(&kind, &id, seq, LOST), row.get(4)?, "entity", ())?.and(Err(lost)));
+    };
+    let entity = EntityRow { kind, id, seq, body };
     checked(text_sum(&entity.kind, &entity.id, entity.seq, &entity.body), row.get(4)?, "entity", entity)
 }
 

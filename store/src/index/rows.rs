@@ -71,6 +71,8 @@ pub(crate) trait Rows {
     fn big(&mut self, hash: ContentHash, rec: Rec) -> Result<()>;
     /// `body` `None`: the entity is gone.
     fn entity(&mut self, kind: &str, id: &str, seq: Seq, body: Option<&str>) -> Result<()>;
+    /// The entity's latest payload does not read.
+    fn lost_entity(&mut self, kind: &str, id: &str, seq: Seq) -> Result<()>;
     fn state_revision(&mut self, name: &str, rev: u64, seq: Seq, whole: bool, body: &str) -> Result<()>;
     fn observed(&mut self, seq: Seq, action: Action) -> Result<()>;
     fn foreign(&mut self, origin: &str, seq: Seq, own: Seq) -> Result<()>;
@@ -186,6 +188,9 @@ pub(crate) fn big_sum(hash: ContentHash, rec: Rec) -> i64 {
     Sum::new().bytes(&hash.0).int(rec.at.pack.0).int(rec.at.offset.cast_signed()).int(rec.len).value()
 }
 
+/// Stands in the sum for a payload that is lost; no payload is spelled so.
+pub(crate) const LOST: &str = "\0lost";
+
 pub(crate) fn text_sum(kind: &str, id: &str, seq: Seq, body: &str) -> i64 {
     Sum::new()
         .bytes(kind.as_bytes())
@@ -272,6 +277,11 @@ impl Rows for Live<'_> {
             ),
             None => self.run("DELETE FROM entity WHERE type = ?1 AND id = ?2", params![kind, id]),
         }
+    }
+
+    fn lost_entity(&mut self, kind: &str, id: &str, seq: Seq) -> Result<()> {
+        let sum = text_sum(kind, id, seq, LOST);
+        self.run(sql::ENTITY, params![kind, id, seq.0.cast_signed(), None::<&str>, sum])
     }
 
     fn state_revision(&mut self, name: &str, rev: u64, seq: Seq, whole: bool, body: &str) -> Result<()> {

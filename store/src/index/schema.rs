@@ -42,7 +42,7 @@ pub(crate) const TABLES: &str = "
     -- contents whose record takes over 1 KiB, to be referred to when they come again
     CREATE TABLE big(hash BLOB PRIMARY KEY, pack INTEGER, off INTEGER, len INTEGER, sum INTEGER) WITHOUT ROWID;
 
-    -- the latest payload of every live entity that is no path
+    -- the latest payload of every live entity that is no path; NULL: it does not read
     CREATE TABLE entity(type TEXT, id TEXT, seq INTEGER, body TEXT, sum INTEGER,
         PRIMARY KEY(type, id)) WITHOUT ROWID;
 

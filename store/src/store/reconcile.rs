@@ -128,8 +128,13 @@ fn dir_of(store: &Store) -> JournalDir {
 
 /// A record whose payload is not what its kind asks for is skipped; the journal's reader and `doctor` count it.
 fn apply_line(store: &Store, line: &Line<'_>, rows: &mut impl crate::index::Rows) -> Result<()> {
-    let fetched = match &line.payload_ref {
-        Some(reference) => fetch_for(store, line.action, reference)?,
+    let fetched = match line.payload_ref.as_ref().map(|reference| fetch_for(store, line.action, reference)) {
+        // What else there is can still be answered; this one says what it lacks when it is asked for.
+        Some(Err(Error::Corrupt { .. })) => {
+            let id = line.item_id.as_deref().unwrap_or_default();
+            return rows.lost_entity(line.item_type.as_str(), id, line.seq);
+        }
+        Some(fetched) => fetched?,
         None => None,
     };
     let body = fetched.as_deref().or_else(|| line.payload.map(|p| p.get()));
