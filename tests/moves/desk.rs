@@ -23,7 +23,7 @@ pub(crate) type Tree = BTreeMap<String, String>;
 
 pub(crate) struct Desk {
     temp: tempfile::TempDir,
-    pub(crate) writer: StoreWriter,
+    pub(crate) writer: Arc<StoreWriter>,
 }
 
 impl Desk {
@@ -35,12 +35,21 @@ impl Desk {
             Store::init(Arc::new(RealDisk), &temp.path().join("s"), StoreId::new(NOW, [7; 10])).unwrap();
         std::fs::write(store.layout().config(), "[record]\nexclude = [\"ignored\"]\n").unwrap();
         let store = Store::open(Arc::new(RealDisk), store.layout().dir()).unwrap();
-        let desk = Self { writer: writer(&store), temp };
+        let desk = Self { writer: Arc::new(writer(&store)), temp };
         for (path, text) in files {
             desk.write(path, text);
         }
         desk.record();
         desk
+    }
+
+    /// The same desk with everything that was held in memory gone.
+    pub(crate) fn reopened(self) -> Self {
+        let Self { temp, writer: before } = self;
+        let dir = before.store().layout().dir().to_path_buf();
+        drop(before);
+        let store = Store::open(Arc::new(RealDisk), &dir).unwrap();
+        Self { writer: Arc::new(writer(&store)), temp }
     }
 
     pub(crate) fn root(&self) -> PathBuf {

@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::XattrFlags;
-use tickfs_store::ids::UnixNanos;
+use tickfs_store::history::Point;
+use tickfs_store::ids::{BranchNo, Tick, UnixNanos};
 use tickfs_store::journal::entry::NodeType;
 use tickfs_store::{Content, Meta};
 use tickfs_tracer::files::restore::{self, Commit, Error, destination};
@@ -89,14 +90,22 @@ fn what_was_not_kept_is_left_as_it_is_and_said() {
     assert!(standing.resolve(&rel("large")).unwrap().is_some(), "the cursor knows that it stayed");
 }
 
-/// The content that the packs hold is damaged where the oldest versions lie.
+/// The first long version is damaged, and the next one is a difference to it.
+///
+/// Shows CV-91, CV-116.
 #[test]
 fn damage_names_the_tick_and_nothing_is_touched() {
-    let long = |word: &str| format!("{word} {}", "unlike the others ".repeat(200));
+    let long = |word: &str| format!("{word} {}", "unlike the others, ".repeat(200));
     let desk = Desk::new(&[("a", "zero"), ("b", "zero")]);
     desk.save("b", &long("first"));
+    desk.save("b", &long("second"));
     desk.write("a", "changed");
     desk.save("b", "short");
+    let make = |m: &mut tickfs_store::Mutation<'_>| {
+        let at = |tick| Point { branch: BranchNo::MAIN, tick: Tick(tick) };
+        m.create_branch("broken", "8c3c0c0e-0000-4000-8000-000000000002", at(2), false)
+    };
+    desk.writer.mutate(NOW, make).unwrap();
     let version = desk.view().tree(desk.point("1")).unwrap().resolve(&rel("b")).unwrap().unwrap().version;
     let address = version.content.unwrap();
     let pack = desk.writer.store().layout().packs().join(address.pack.hot_name());
@@ -104,15 +113,19 @@ fn damage_names_the_tick_and_nothing_is_touched() {
     let at = usize::try_from(address.offset).unwrap() + 40;
     bytes[at] ^= 0xff;
     std::fs::write(&pack, bytes).unwrap();
+    // A reader that has not seen it whole.
+    let desk = desk.reopened();
     let before = (desk.tree(), desk.stands());
-    let error = desk.revert("1").unwrap_err();
-    assert!(
-        matches!(&error, Error::Damaged { path, tick, .. } if *path == rel("b") && tick.0 == 1),
-        "{error}"
-    );
-    assert!(error.to_string().contains("tick 1 of b"), "{error}");
-    assert_eq!((desk.tree(), desk.stands()), before);
-    assert_eq!(desk.recover(), None);
+    for (at, tick) in [("1", 1), ("2", 2), ("broken@HEAD", 2)] {
+        let error = desk.revert(at).unwrap_err();
+        assert!(
+            matches!(&error, Error::Damaged { path, tick: t, .. } if *path == rel("b") && t.0 == tick),
+            "{error}"
+        );
+        assert!(error.to_string().contains(&format!("tick {tick} of b")), "{error}");
+        assert_eq!((desk.tree(), desk.stands()), before);
+        assert_eq!(desk.recover(), None);
+    }
     desk.revert("0").unwrap();
     assert_eq!(desk.tree(), desk.tree_at("main@0"), "what is whole can still be reached");
 }
