@@ -11,6 +11,7 @@ mod codevovle;
 mod copies;
 mod damage;
 mod directories;
+mod entities;
 mod generations;
 mod growing;
 mod large;
