@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tickfs_store::ids::UnixNanos;
+use tickfs_store::runs::RunId;
 
 use crate::inode::Ino;
 use crate::view::{NamedDir, Recipe};
@@ -23,6 +24,8 @@ pub(crate) enum Interned {
     },
     Text(Text),
     Dir(NamedDir),
+    /// The events of a run.
+    Stream(RunId),
     /// Listed, and not rendered: the kernel must look it up before it can use it.
     Pending,
 }
@@ -98,6 +101,10 @@ pub(crate) fn text_ino(recipe: &Recipe, text: &[u8], mtime: UnixNanos) -> Ino {
 
 pub(crate) fn pending_ino(recipe: &Recipe) -> Ino {
     Ino::interned(hash("pending", &[format!("{recipe:?}").as_bytes()]))
+}
+
+pub(crate) fn stream_ino(run: &RunId) -> Ino {
+    Ino::interned(hash("stream", &[run.as_str().as_bytes()]))
 }
 
 pub(crate) fn dir_ino(dir: &NamedDir) -> Ino {

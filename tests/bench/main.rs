@@ -15,10 +15,12 @@ mod keeping;
 mod scratch;
 
 mod child;
+mod floor;
 
 mod changes;
 mod cost;
 mod many;
+mod mount;
 mod save;
 mod scale;
 mod stream;
@@ -47,6 +49,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("many", many::measure),
     ("changes", changes::measure),
     ("stream", stream::measure),
+    ("mount", mount::measure),
 ];
 
 fn main() -> Result<()> {

@@ -24,3 +24,4 @@ mod requests;
 mod single;
 mod stress;
 mod users;
+mod watched;

@@ -101,8 +101,12 @@ impl<'a> Listing<'a> {
                 (Entry { attr, name_lasts, attr_lasts: true }, Some(link))
             }
             Found::Dir(dir) => {
-                let attr = self.view.owner.directory(ino, self.now.mtime());
+                let attr = self.view.owner.directory(ino, self.view.mtime_of(self.now, &dir)?);
                 (Entry { attr, name_lasts: false, attr_lasts: false }, Some(Interned::Dir(dir)))
+            }
+            Found::Stream(run) => {
+                let attr = self.view.attr_of_stream(self.now, &run)?;
+                (Entry { attr, name_lasts: false, attr_lasts: false }, Some(Interned::Stream(run)))
             }
         };
         debug_assert_eq!(pending, matches!(interned, Some(Interned::Pending)));
@@ -121,6 +125,7 @@ fn identify(found: &Found) -> Result<(Ino, Kind, bool)> {
         Found::Text { recipe, .. } => (intern::pending_ino(recipe), Kind::File, true),
         Found::Link { target, mtime, .. } => (intern::link_ino(target, *mtime), Kind::Symlink, false),
         Found::Dir(dir) => (intern::dir_ino(dir), Kind::Directory, false),
+        Found::Stream(run) => (intern::stream_ino(run), Kind::File, false),
     })
 }
 

@@ -32,6 +32,7 @@ mod states;
 mod stats;
 mod ticks;
 mod tree;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use parking_lot::{Mutex, RwLock};
 use tickfs_store::history::{Moment, Point};
 use tickfs_store::ids::{BranchNo, Tick, UnixMillis, UnixNanos};
 use tickfs_store::path::RelPath;
+use tickfs_store::runs::RunId;
 use tickfs_store::{Committed, Error as StoreError, Store, Version, render};
 
 pub use listing::DirEntry;
@@ -150,6 +152,8 @@ pub(crate) enum Found {
         name_lasts: bool,
     },
     Dir(NamedDir),
+    /// The events of a run, growing.
+    Stream(RunId),
 }
 
 /// A directory that a word names, where no number can.
@@ -159,6 +163,7 @@ pub(crate) enum NamedDir {
     Diff { from: Point, to: Point, path: RelPath },
     State(String),
     Codevovle(codevovle::Dir),
+    Watch(watch::Dir),
 }
 
 /// Some bytes of a file or of a symlink's target.
@@ -342,8 +347,9 @@ impl View {
                 Fixed::States => states::find_document(now, name),
                 Fixed::Codevovle => codevovle::find(self, now, &codevovle::Dir::Place(RelPath::root()), name),
                 Fixed::EventsJsonl => Err(Error::NotADirectory(parent)),
-                // Their rooms are still to come.
-                Fixed::Watch | Fixed::Handoff => Ok(None),
+                Fixed::Watch => watch::find_run(self, name),
+                // Its room is still to come.
+                Fixed::Handoff => Ok(None),
             },
             Place::Object(Object::TreeDir { tick, node }) => tree::find(self, now, tick, node, name),
             Place::Object(Object::Past { at, node }) => files::find(self, now, at, node, name),
@@ -354,11 +360,13 @@ impl View {
                 NamedDir::Diff { from, to, path } => diff::find_below(self, now, (from, to), &path, name),
                 NamedDir::State(document) => states::find(now, &document, name),
                 NamedDir::Codevovle(dir) => codevovle::find(self, now, &dir, name),
+                NamedDir::Watch(dir) => watch::find(self, &dir, name),
             },
             Place::Object(
                 Object::Version { .. } | Object::Saved { .. } | Object::Log(_) | Object::Segment { .. },
             )
             | Place::Link { .. }
+            | Place::Stream(_)
             | Place::Text(_) => Err(Error::NotADirectory(parent)),
         }
     }
@@ -380,7 +388,8 @@ impl View {
                 Fixed::Codevovle => {
                     codevovle::list(self, now, &codevovle::Dir::Place(RelPath::root()), after, out)
                 }
-                Fixed::Watch | Fixed::Handoff => Ok(()),
+                Fixed::Watch => watch::list_runs(self, after, out),
+                Fixed::Handoff => Ok(()),
             },
             Place::Object(Object::TreeDir { tick, node }) => tree::list(self, now, tick, node, after, out),
             Place::Object(Object::Past { at, node }) => files::list(self, now, at, node, after, out),
@@ -391,11 +400,13 @@ impl View {
                 NamedDir::Diff { .. } => Ok(()),
                 NamedDir::State(document) => states::list(self, now, &document, after, out),
                 NamedDir::Codevovle(dir) => codevovle::list(self, now, &dir, after, out),
+                NamedDir::Watch(dir) => watch::list(self, &dir, after, out),
             },
             Place::Object(
                 Object::Version { .. } | Object::Saved { .. } | Object::Log(_) | Object::Segment { .. },
             )
             | Place::Link { .. }
+            | Place::Stream(_)
             | Place::Text(_) => Err(Error::NotADirectory(dir)),
         }
     }
@@ -404,7 +415,8 @@ impl View {
         let now = self.now()?;
         let (attr, attr_lasts) = match self.resolve(ino)? {
             Place::Object(object) => (self.attr_of(&now, object)?, lasts(object)),
-            Place::Named(_) => (self.owner.directory(ino, now.mtime()), false),
+            Place::Named(dir) => (self.owner.directory(ino, self.mtime_of(&now, &dir)?), false),
+            Place::Stream(run) => (self.attr_of_stream(&now, &run)?, false),
             Place::Link { target, mtime } => (self.owner.symlink(ino, target.len() as u64, mtime), true),
             Place::Text(text) => (self.owner.file(ino, text.len, text.mtime), true),
         };
@@ -452,6 +464,7 @@ impl View {
                 Ok(Bytes::cut(journal::read(self, first, sealed, offset, len)?.into(), 0, len))
             }
             Place::Text(text) => self.texts.read(self, &*self.now()?, ino, &text, offset, len),
+            Place::Stream(run) => Ok(Bytes::cut(watch::read_events(self, &run, offset, len)?.into(), 0, len)),
             Place::Link { .. } => Err(Error::NotASymlink(ino)),
             Place::Object(_) | Place::Named(_) => Err(Error::IsADirectory(ino)),
         }
@@ -569,6 +582,7 @@ impl View {
             Some(Interned::Dir(dir)) => Ok(Place::Named(dir)),
             Some(Interned::Link { target, mtime }) => Ok(Place::Link { target, mtime }),
             Some(Interned::Text(text)) => Ok(Place::Text(text)),
+            Some(Interned::Stream(run)) => Ok(Place::Stream(run)),
             Some(Interned::Pending) | None => Err(Error::Stale(ino)),
         }
     }
@@ -597,11 +611,31 @@ impl View {
             }
             Found::Dir(dir) => {
                 let ino = intern::dir_ino(&dir);
+                let attr = self.owner.directory(ino, self.mtime_of(now, &dir)?);
                 self.interned.hand_out(ino, || Interned::Dir(dir));
-                let attr = self.owner.directory(ino, now.mtime());
+                Ok(Entry { attr, name_lasts: false, attr_lasts: false })
+            }
+            Found::Stream(run) => {
+                let attr = self.attr_of_stream(now, &run)?;
+                self.interned.hand_out(attr.ino, || Interned::Stream(run));
                 Ok(Entry { attr, name_lasts: false, attr_lasts: false })
             }
         }
+    }
+
+    /// The time of a directory that a word names.
+    fn mtime_of(&self, now: &Now, dir: &NamedDir) -> Result<UnixNanos> {
+        match dir {
+            NamedDir::Watch(dir) => watch::mtime(self, now, dir),
+            NamedDir::Deleted(_) | NamedDir::Diff { .. } | NamedDir::State(_) | NamedDir::Codevovle(_) => {
+                Ok(now.mtime())
+            }
+        }
+    }
+
+    fn attr_of_stream(&self, now: &Now, run: &RunId) -> Result<Attr> {
+        let ino = intern::stream_ino(run);
+        Ok(self.owner.file(ino, watch::events_len(self, run)?, now.mtime()))
     }
 
     fn attr_of(&self, now: &Now, object: Object) -> Result<Attr> {
@@ -621,6 +655,7 @@ impl View {
             Object::Fixed(Fixed::EventsJsonl) => {
                 Ok(self.owner.file(ino, self.events.len(&self.store, now)?, now.mtime()))
             }
+            Object::Fixed(Fixed::Watch) => Ok(self.owner.directory(ino, watch::mtime_of_runs(self, now)?)),
             Object::Segment { first, sealed } => journal::attr(self, now, first, sealed),
             Object::Fixed(Fixed::Journal | Fixed::Archive) => journal::directory(self, now, ino),
             Object::Fixed(_) | Object::Past { .. } | Object::Branch(_) => {
@@ -646,6 +681,7 @@ enum Place {
     Named(NamedDir),
     Link { target: Arc<[u8]>, mtime: UnixNanos },
     Text(Text),
+    Stream(RunId),
 }
 
 /// Whether a thing's attributes and bytes are the same for ever.

@@ -11,7 +11,7 @@ use tickfs_store::path::RelPath;
 use tickfs_store::render;
 
 use super::{
-    Bytes, Now, View, codevovle, diff, events, files, journal, readme, single, states, stats, ticks,
+    Bytes, Now, View, codevovle, diff, events, files, journal, readme, single, states, stats, ticks, watch,
 };
 use crate::cache::ByteCache;
 use crate::error::{Error, Result};
@@ -59,6 +59,7 @@ pub(crate) enum Recipe {
     },
     Deltas(String),
     Codevovle(codevovle::File),
+    Watch(watch::File),
 }
 
 /// A text that was rendered of one moment.
@@ -102,7 +103,8 @@ impl Texts {
             Some(bytes)
         };
         let text = Text { recipe: recipe.clone(), len, mtime, bytes: held };
-        if *recipe != Recipe::StatsJson {
+        // These change without a commit.
+        if !matches!(recipe, Recipe::StatsJson | Recipe::Watch(_)) {
             now.rendered.lock().insert(recipe.clone(), Rendered { ino, text: text.clone() });
         }
         Ok((ino, text))
@@ -156,6 +158,7 @@ impl Recipe {
             | Self::EventsJson { .. }
             | Self::Document { .. } => true,
             Self::Codevovle(file) => file.tick().is_some(),
+            Self::Watch(file) => file.is_settled(),
             Self::NowJson
             | Self::BranchJson(_)
             | Self::TickJson(_)
@@ -192,6 +195,7 @@ impl Recipe {
             Self::ErrorsJson => (events::errors(view, now)?, now.mtime()),
             Self::Document { name, rev } => (states::render(now, name, *rev)?, now.time_of(Tick::BASE)?),
             Self::Deltas(name) => (states::render_deltas(now, name)?, now.mtime()),
+            Self::Watch(file) => (file.render(view)?, now.time_of(Tick::BASE)?),
             Self::Codevovle(file) => {
                 let time = file.tick().map_or_else(|| Ok(now.mtime()), |tick| now.time_of(tick))?;
                 (file.render(view, now)?, time)
