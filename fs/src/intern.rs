@@ -84,7 +84,7 @@ impl InternTable {
     pub(crate) fn bytes(&self) -> usize {
         let held = |what: &Interned| match what {
             Interned::Text(text) => text.bytes.as_ref().map_or(0, |bytes| bytes.len()),
-            Interned::Link { .. } | Interned::Dir(_) | Interned::Pending => 0,
+            Interned::Link { .. } | Interned::Dir(_) | Interned::Stream(_) | Interned::Pending => 0,
         };
         self.known.lock().values().map(|(what, _)| held(what)).sum()
     }
