@@ -49,6 +49,10 @@ fn cli_what_is_migrated_is_exported_again() {
     let again = bench.run(&export);
     assert_eq!(again.status, 1);
     assert!(again.stderr.contains("exists already and is not empty"), "{}", again.stderr);
+    std::fs::create_dir(bench.path(".second.export-1")).unwrap();
+    let second = bench.run(&["export", "--file", "f", "--format", "codevovle", "../second"]);
+    assert_eq!(second.status, 0);
+    assert!(second.stderr.contains(".second.export-1 is of an export"), "{}", second.stderr);
     let lines = bench.run(&["export", "--file", "f", "--format", "jsonl"]);
     assert!(lines.stdout.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
     assert_eq!(lines.stdout.lines().filter(|line| line.starts_with(r#"{"type":"file""#)).count(), 2);

@@ -19,10 +19,11 @@ use crate::render::{CodeVovle, Layer};
 
 /// Writes the specification's own layout as the directory `out`, which does not exist yet or is empty.
 ///
-/// It is made under another name beside `out`; what a crash leaves there does no harm.
-pub fn export_codevovle(disk: &dyn Disk, view: &View, out: &Path) -> Result<()> {
+/// It is made under another name beside `out`. Gives what lies there already under such a name: exports that are under
+/// way, or that did not end and can be removed.
+pub fn export_codevovle(disk: &dyn Disk, view: &View, out: &Path) -> Result<Vec<PathBuf>> {
     refuse_a_full_target(disk, out)?;
-    let temp = free_name_beside(disk, out)?;
+    let (temp, others) = free_name_beside(disk, out)?;
     let mut tree = OutTree { disk, top: temp.clone(), made: vec![temp.clone()] };
     create_dir(disk, &temp)?;
     let layout = CodeVovle::of_store(view)?;
@@ -34,7 +35,8 @@ pub fn export_codevovle(disk: &dyn Disk, view: &View, out: &Path) -> Result<()> 
         let dir = tree.dir(&layout.directory(path))?;
         write_layer(&mut tree, view, &layout.layer(path)?, &dir)?;
     }
-    tree.finish(out)
+    tree.finish(out)?;
+    Ok(others)
 }
 
 fn write_layer(tree: &mut OutTree<'_>, view: &View, layer: &Layer<'_>, dir: &Path) -> Result<()> {
@@ -61,7 +63,8 @@ fn refuse_a_full_target(disk: &dyn Disk, out: &Path) -> Result<()> {
     }
 }
 
-fn free_name_beside(disk: &dyn Disk, out: &Path) -> Result<PathBuf> {
+fn free_name_beside(disk: &dyn Disk, out: &Path) -> Result<(PathBuf, Vec<PathBuf>)> {
+    let mut taken = Vec::new();
     let name = out.file_name().ok_or_else(|| Error::refused("an export needs a directory with a name"))?;
     for n in 1..u32::MAX {
         let mut temp = std::ffi::OsString::from(".");
@@ -69,8 +72,9 @@ fn free_name_beside(disk: &dyn Disk, out: &Path) -> Result<PathBuf> {
         temp.push(format!(".export-{n}"));
         let temp = out.with_file_name(temp);
         if disk.stat(&temp).map_err(Error::io("look at", &temp))?.is_none() {
-            return Ok(temp);
+            return Ok((temp, taken));
         }
+        taken.push(temp);
     }
     Err(Error::refused("there is no free name for the export"))
 }

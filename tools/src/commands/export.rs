@@ -42,7 +42,15 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
     let view = fresh(&arguments.place.open()?)?.view;
     let target = arguments.out.as_deref().map(find::settled).transpose()?;
     match (arguments.format, target) {
-        (Format::Codevovle, Some(target)) => Ok(export_codevovle(&*find::disk(), &view, &target)?),
+        (Format::Codevovle, Some(target)) => {
+            for left in export_codevovle(&*find::disk(), &view, &target)? {
+                eprintln!(
+                    "tickfs: {} is of an export that is under way, or did not end: then it can be removed",
+                    left.display()
+                );
+            }
+            Ok(())
+        }
         (Format::Codevovle, None) => {
             Err(Failure::new("this layout is a directory").next("name one that does not exist yet").into())
         }
