@@ -54,6 +54,33 @@ fn cli_where_there_is_nothing_to_list_that_is_said_and_nothing_is_made() {
     assert_eq!(labels(&bench), ["main", "try"], "a projection that is lost loses no branch");
 }
 
+/// Shows CV-101.
+#[test]
+fn cli_a_damaged_branch_record_hides_no_other_and_is_told_of() {
+    let bench = sample();
+    for name in ["damaged", "whole"] {
+        bench.done(&["branch", "create", name]);
+    }
+    let segment = bench.path(".app.tickfs/journal/seg-00000001.jsonl");
+    let text = std::fs::read_to_string(&segment).unwrap();
+    assert_eq!(text.matches("\"damaged\"").count(), 1);
+    std::fs::write(&segment, text.replace("\"damaged\"", "\"dammged\"")).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let index = bench.path(&format!(".app.tickfs/index.db{suffix}"));
+        if index.exists() {
+            std::fs::remove_file(index).unwrap();
+        }
+    }
+    let shown = bench.run(&["branch", "list"]);
+    let listed: Vec<&str> =
+        shown.stdout.lines().filter_map(|line| line[2..].split_whitespace().next()).collect();
+    assert_eq!((listed, shown.status), (vec!["main", "whole"], 0), "{}", shown.stderr);
+    assert_eq!(
+        shown.stderr,
+        "tickfs: the record of branch number 2 does not read: `tickfs doctor` says where it is damaged\n"
+    );
+}
+
 /// Shows CV-102.
 #[test]
 fn cli_listing_branches_writes_nothing() {

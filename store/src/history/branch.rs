@@ -84,6 +84,13 @@ impl Branches {
         self.settled.by_no.values().filter(|b| b.parent.is_none()).map(|b| b.no)
     }
 
+    /// Numbers whose record is lost: they are given one after the other, and never taken back.
+    #[must_use]
+    pub fn lost(&self) -> Vec<BranchNo> {
+        let last = self.settled.by_no.keys().last().map_or(0, |no| no.0);
+        (1..=last).map(BranchNo).filter(|no| !self.settled.by_no.contains_key(no)).collect()
+    }
+
     #[must_use]
     pub fn get(&self, no: BranchNo) -> Option<&Branch> {
         self.settled.by_no.get(&no).map(|branch| &**branch)
@@ -271,6 +278,14 @@ mod tests {
         };
         assert_eq!(ticks(1), [1, 2, 3, 6]);
         assert_eq!(ticks(3), [1, 2, 4, 7]);
+    }
+
+    #[test]
+    fn a_number_between_others_that_nobody_has_is_a_branch_that_is_lost() {
+        let mut all = sample();
+        assert_eq!(all.lost(), []);
+        all.insert(branch(6, "later", None, false));
+        assert_eq!(all.lost(), [BranchNo(4), BranchNo(5)]);
     }
 
     #[test]

@@ -166,6 +166,11 @@ fn list(arguments: &ListArguments, out: &mut impl Write) -> anyhow::Result<()> {
             false => Ok(writeln!(out, "No branches: nothing is recorded here")?),
         };
     };
+    for no in view.branches().lost() {
+        eprintln!(
+            "tickfs: the record of branch number {no} does not read: `tickfs doctor` says where it is damaged"
+        );
+    }
     let rows: Vec<Row<'_>> = view.branches().listed().map(|branch| Row::of(&view, branch)).collect();
     match (arguments.json, rows.is_empty()) {
         (true, _) => output::json(out, &rows),
