@@ -10,6 +10,7 @@ mod events;
 mod forms;
 mod javascript;
 mod kept;
+mod mounted;
 mod options;
 mod patterns;
 mod processors;

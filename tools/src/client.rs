@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::Pid;
 use tickfs_store::Store;
+use tickfs_store::runs::RunFacts;
 
 use crate::act::{self, Act, Report};
 use crate::error::Failure;
+use crate::now;
 use crate::progress::Progress;
 use crate::serve::alive;
 use crate::serve::message::{Answer, Greeting, REPLY_MAX, Reply, Request, VERSION, hear, say};
@@ -174,6 +176,32 @@ pub(crate) fn act(store: &Store, act: &Act) -> anyhow::Result<Report> {
                     error => return Err(error.into()),
                 },
                 done => return done,
+            },
+        };
+        patience.wait(&holder)?;
+    }
+}
+
+/// Writes a run down, through the process that serves the store or here.
+pub(crate) fn keep_run(store: &Store, facts: &RunFacts) -> anyhow::Result<()> {
+    let patience = Patience::begin();
+    loop {
+        let holder = match Conversation::open(store.layout().dir())? {
+            Some(conversation) => {
+                let pid = conversation.pid();
+                let request = Request::Run { facts: Box::new(facts.clone()) };
+                match conversation.ask(&request, Some(PATIENCE), &mut |_| {})? {
+                    Said::Done(_) => return Ok(()),
+                    Said::Ending => format!("process {pid}, which ends"),
+                }
+            }
+            None => match store.writer(now::writer(), Duration::ZERO) {
+                Ok(writer) => {
+                    act::keep_run(&writer, facts)?;
+                    return Ok(writer.close()?);
+                }
+                Err(tickfs_store::Error::Locked { holder }) => holder,
+                Err(error) => return Err(error.into()),
             },
         };
         patience.wait(&holder)?;

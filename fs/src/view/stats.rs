@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tickfs_store::render;
 
-use super::{Now, View};
+use super::{Now, View, watch};
 use crate::error::Result;
 
 #[derive(Serialize)]
@@ -14,6 +14,8 @@ struct Stats {
     /// What the recorder says of itself; absent where none runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     recorder: Option<Value>,
+    /// Runs of watched programs.
+    watch: Value,
 }
 
 #[derive(Serialize)]
@@ -52,5 +54,6 @@ pub(super) fn render(view: &View, now: &Now) -> Result<Vec<u8>> {
             bytes: view.store.size()?,
         },
         recorder: view.options.extras.as_ref().map(|extras| extras()),
+        watch: watch::stats(view)?,
     }))
 }

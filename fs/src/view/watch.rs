@@ -3,11 +3,14 @@
 //! A run is written by its own tracer and not through the journal, so nothing here rests on [`super::Now`]: what is on disk
 //! when somebody asks is the answer, and a directory's time tells how much there was.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use tickfs_store::Error as StoreError;
 use tickfs_store::disk::DiskFile;
 use tickfs_store::ids::UnixNanos;
+use tickfs_store::render;
 use tickfs_store::runs::{Run, RunId, file_name};
 
 use super::listing::named_cookie;
@@ -29,8 +32,10 @@ pub(crate) enum File {
     Script(RunId),
     /// A variable's value after its n-th change.
     Value(RunId, u32, u64),
-    /// The events that changed a variable, a line each.
+    /// Each change of a variable as a line: number, time, place, value.
     Log(RunId, u32),
+    /// What went wrong, and how often.
+    Errors(RunId),
 }
 
 pub(super) fn find_run(view: &View, name: &[u8]) -> Result<Option<Found>> {
@@ -119,6 +124,7 @@ fn parts(id: &RunId) -> Vec<(&'static [u8], Found)> {
         (b"run.json", text(File::Facts(id.clone()), false)),
         (b"script", text(File::Script(id.clone()), true)),
         (b"events.jsonl", Found::Stream(id.clone())),
+        (b"errors.json", text(File::Errors(id.clone()), false)),
         (b"vars", directory(Dir::Variables(id.clone()))),
     ]
 }
@@ -145,17 +151,8 @@ impl File {
             Self::Facts(id) => open(view, id)?.facts_text()?,
             Self::Script(id) => open(view, id)?.script()?,
             Self::Value(id, variable, n) => open(view, id)?.value(*variable, *n)?.shown(),
-            Self::Log(id, variable) => {
-                let run = open(view, id)?;
-                let mut lines = Vec::new();
-                for n in 0..=run.changes(*variable)? {
-                    if let Some(event) = run.event(*variable, n)? {
-                        lines.extend_from_slice(event.as_bytes());
-                        lines.push(b'\n');
-                    }
-                }
-                lines
-            }
+            Self::Log(id, variable) => open(view, id)?.log(*variable)?,
+            Self::Errors(id) => errors(&open(view, id)?)?,
         })
     }
 
@@ -163,6 +160,39 @@ impl File {
     pub(super) fn is_settled(&self) -> bool {
         matches!(self, Self::Script(_) | Self::Value(..))
     }
+}
+
+/// What went wrong in a run, by its name.
+fn errors(run: &Run) -> Result<Vec<u8>> {
+    const WRONG: [&str; 4] = ["events_lost", "skipped_invocations", "ignored_fields", "damaged"];
+    let counts = run.facts()?.counts;
+    let wrong: Vec<Value> = WRONG
+        .iter()
+        .filter_map(|name| Some((name, *counts.get(*name).filter(|&&count| count > 0)?)))
+        .map(|(name, count)| json!({ "error": name, "count": count }))
+        .collect();
+    Ok(render::pretty(&wrong))
+}
+
+/// What `stats.json` says of all runs: the counts of each, added up.
+pub(super) fn stats(view: &View) -> Result<Value> {
+    let runs = view.store.runs();
+    let all = runs.list()?;
+    let mut counts = BTreeMap::<String, u64>::new();
+    let mut output = None;
+    for id in &all {
+        let facts = match runs.open(id) {
+            Ok(run) => run.facts()?,
+            // A run that is being born has no facts yet.
+            Err(StoreError::NotFound { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for (name, count) in facts.counts {
+            *counts.entry(name).or_default() += count;
+        }
+        output = Some(facts.output);
+    }
+    Ok(json!({ "runs": all.len(), "counts": counts, "last_output": output }))
 }
 
 /// What tells the listings of a directory apart, beside the time of the last tick.

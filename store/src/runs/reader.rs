@@ -4,12 +4,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::facts::{RunFacts, RunId, VariableFacts};
 use super::row::{self, ROW, Row};
 use super::value::Value;
 use crate::disk::{self, Disk, DiskFile, read_exact_at};
 use crate::error::{Error, Result};
+use crate::ids::UnixMillis;
 use crate::store::Layout;
+
+/// What an event says of when and where it happened.
+#[derive(Debug, Deserialize)]
+struct Told {
+    timestamp_ns: i64,
+    function: String,
+    file: String,
+    line: u64,
+}
 
 /// Where the parts of a run lie.
 #[derive(Debug, Clone)]
@@ -232,6 +244,32 @@ impl Run {
         let text = String::from_utf8(line)
             .map_err(|_not_utf8| Error::corrupt(&path, row.event_at, "an event is no UTF-8"))?;
         Ok(Some(text.trim_end_matches('\n').to_owned()))
+    }
+
+    /// Every change of a variable as lines for people: number, time, place, value.
+    pub fn log(&self, variable: u32) -> Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        for n in 0..=self.changes(variable)? {
+            lines.extend_from_slice(self.log_line(variable, n)?.as_bytes());
+            lines.push(b'\n');
+        }
+        Ok(lines)
+    }
+
+    /// One of these lines, without its newline.
+    pub fn log_line(&self, variable: u32, n: u64) -> Result<String> {
+        let one_line = |text: &str| -> String {
+            text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+        };
+        let value = one_line(&self.value(variable, n)?.brief());
+        let told = self.event(variable, n)?.and_then(|event| serde_json::from_str::<Told>(&event).ok());
+        Ok(match told {
+            None => format!("{n}  {value}"),
+            Some(Told { timestamp_ns, function, file, line }) => {
+                let time = UnixMillis(timestamp_ns.div_euclid(1_000_000)).to_iso();
+                format!("{n}  {time}  {}:{line}  {}  {value}", one_line(&file), one_line(&function))
+            }
+        })
     }
 
     fn open_rows(&self, variable: u32) -> Result<Arc<dyn DiskFile>> {

@@ -8,6 +8,7 @@ mod import;
 mod moves;
 mod names;
 mod report;
+mod run;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ use tickfs_tracer::files::{Flushed, Held, Recorder, record_now};
 
 pub(crate) use here::here;
 pub(crate) use report::{Planned, Report};
+pub(crate) use run::keep_run;
 
 use crate::now;
 

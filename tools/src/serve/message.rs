@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tickfs_store::path::{NameBytes, OwnedNameBytes, RelPath};
+use tickfs_store::runs::RunFacts;
 
 use super::status::Status;
 use crate::act::{Act, Report};
@@ -90,6 +91,10 @@ pub(crate) enum Request {
     Act {
         #[serde(flatten)]
         act: Act,
+    },
+    /// Write down what is known of a run of a watched program.
+    Run {
+        facts: Box<RunFacts>,
     },
     /// End the process.
     Stop,

@@ -32,7 +32,7 @@ use super::recorder::{Engine, Subject};
 use super::status::{Recording, Status};
 use super::upkeep::{FIRST_LOOK, Upkeep};
 use super::{THREADS_DEFAULT, alive, connection, mounted, mountpoint, socket};
-use crate::act::{Act, Place, perform};
+use crate::act::{Act, Place, keep_run, perform};
 use crate::error::{Failure, plain};
 use crate::now;
 use crate::output::counted;
@@ -261,6 +261,10 @@ impl Server {
                 Answer::Met
             }
             Request::Act { act } => self.act(act)?,
+            Request::Run { facts } => {
+                keep_run(&self.writer, facts)?;
+                Answer::Met
+            }
             Request::Mount { candidates, file, allow_other, list_ticks } => {
                 self.mount(candidates, file.as_ref(), *allow_other, *list_ticks)?
             }

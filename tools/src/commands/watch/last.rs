@@ -7,10 +7,8 @@ use serde_json::Value;
 use tickfs_store::runs::Run;
 
 use super::find;
-use super::log::told;
 use crate::cli::Where;
 use crate::error::Failure;
-use crate::output;
 
 /// Say who wrote a variable last
 ///
@@ -44,8 +42,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
             if arguments.json {
                 writeln!(out, "{event}")?;
             } else {
-                let value = output::one_line(&run.value(variable.id, n)?.brief());
-                writeln!(out, "{n}  {}  {value}", told(&event))?;
+                writeln!(out, "{}", run.log_line(variable.id, n)?)?;
             }
             return Ok(());
         }

@@ -2,12 +2,9 @@
 
 use std::io::Write;
 
-use clap::Args;
-use serde_json::Value;
-
 use super::find;
 use crate::cli::Where;
-use crate::output;
+use clap::Args;
 
 /// Show each value that a variable had
 ///
@@ -33,27 +30,11 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
     let changes = run.changes(variable.id)?;
     let first = arguments.last.map_or(0, |last| (changes + 1).saturating_sub(last));
     for n in first..=changes {
-        let event = run.event(variable.id, n)?;
-        if arguments.json {
-            if let Some(event) = event {
-                writeln!(out, "{event}")?;
-            }
-            continue;
-        }
-        let value = run.value(variable.id, n)?.brief();
-        match event {
-            None => writeln!(out, "{n}  {}", output::one_line(&value))?,
-            Some(event) => writeln!(out, "{n}  {}  {}", told(&event), output::one_line(&value))?,
+        if !arguments.json {
+            writeln!(out, "{}", run.log_line(variable.id, n)?)?;
+        } else if let Some(event) = run.event(variable.id, n)? {
+            writeln!(out, "{event}")?;
         }
     }
     Ok(())
-}
-
-/// The time and the place of an event.
-pub(super) fn told(event: &str) -> String {
-    let event: Value = serde_json::from_str(event).unwrap_or_default();
-    let nanos = event["timestamp_ns"].as_i64().unwrap_or(0);
-    let time = tickfs_store::ids::UnixMillis(nanos.div_euclid(1_000_000)).to_iso();
-    let text = |name: &str| output::one_line(event[name].as_str().unwrap_or("?"));
-    format!("{time}  {}:{}  {}", text("file"), event["line"], text("function"))
 }

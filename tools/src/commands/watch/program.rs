@@ -5,18 +5,16 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use tickfs_store::Store;
 use tickfs_store::ids::Tick;
-use tickfs_store::journal::entry::ItemType;
 use tickfs_store::path::RelPath;
-use tickfs_store::runs::{RunFacts, RunId, RunStatus, RunWriter};
-use tickfs_store::{Error as StoreError, Store};
+use tickfs_store::runs::{RunFacts, RunId, RunWriter};
 use tickfs_tracer::variables::{self, Announce, Depth, Ended, FilesScope, Flags, Kept, Level, Options};
 
 use crate::error::{Failure, Status};
-use crate::{find, now};
+use crate::{client, find, now};
 
 #[derive(Debug, Args)]
 pub(super) struct Traced {
@@ -227,24 +225,8 @@ fn recorded(store: &Store, script: &Path) -> anyhow::Result<Option<Tick>> {
 /// The run stands in the journal, when it began and when it has ended.
 fn journalled(store: Option<&Store>, facts: &RunFacts, announce: &Announce) {
     let Some(store) = store else { return };
-    let summary = match facts.status {
-        RunStatus::Running => format!("started {}", facts.script),
-        _ => format!("{} ended", facts.script),
-    };
-    let facts = facts.clone();
-    let done = store.writer(now::writer(), Duration::from_secs(2)).and_then(|writer| {
-        writer.mutate(now::now(), move |m| {
-            m.put_entity(&ItemType::RUN, facts.run.as_str(), &facts)?;
-            m.summarise(&summary);
-            Ok(())
-        })?;
-        writer.close()
-    });
-    match done {
-        Ok(()) => {}
-        Err(StoreError::Locked { holder }) => {
-            announce(Level::Warning, &format!("{holder} holds the store: run.json alone tells of this run"));
-        }
-        Err(error) => announce(Level::Warning, &format!("the journal does not tell of this run: {error}")),
+    if let Err(error) = client::keep_run(store, facts) {
+        let why = Failure::from(&error);
+        announce(Level::Warning, &format!("the journal does not tell of this run, run.json does: {why}"));
     }
 }
