@@ -14,7 +14,7 @@ use tickfs_store::path::RelPath;
 
 use crate::figure::Figure;
 use crate::keeping::who;
-use crate::stream;
+use crate::{recorder, stream};
 
 pub(crate) const WORD: &str = "child";
 
@@ -40,6 +40,13 @@ pub(crate) fn start(words: &[&str]) -> Result<Found> {
 
 pub(crate) fn run(words: &[String]) -> Result<()> {
     let start = Instant::now();
+    if let [verb, root, store] = words
+        && verb == "idle"
+    {
+        let used = recorder::idle(Path::new(root), Path::new(store))?;
+        println!("{} {}", used.value(), peak()?);
+        return Ok(());
+    }
     match words {
         [verb, dir, path] if verb == "open" => open(Path::new(dir), path)?,
         [verb, dir, len] if verb == "take" => stream::take(Path::new(dir), len.parse()?)?,

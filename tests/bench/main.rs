@@ -21,6 +21,7 @@ mod changes;
 mod cost;
 mod many;
 mod mount;
+mod recorder;
 mod save;
 mod scale;
 mod stream;
@@ -47,6 +48,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("tick", cost::tick_and_read),
     ("scale", scale::measure),
     ("many", many::measure),
+    ("recorder", recorder::measure),
     ("changes", changes::measure),
     ("stream", stream::measure),
     ("mount", mount::measure),

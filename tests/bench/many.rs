@@ -54,7 +54,7 @@ pub(crate) fn measure(size: Size) -> Result<()> {
 }
 
 /// Pieces of real sources, no two alike.
-fn make(tree: &Path, files: usize) -> Result<()> {
+pub(crate) fn make(tree: &Path, files: usize) -> Result<()> {
     let mut text = Vec::new();
     for file in Corpus::named("replay")?.base() {
         text.extend_from_slice(&file?.bytes);
@@ -70,7 +70,7 @@ fn make(tree: &Path, files: usize) -> Result<()> {
     Ok(())
 }
 
-fn change(tree: &Path, count: usize, every: usize) -> Result<Vec<RelPath>> {
+pub(crate) fn change(tree: &Path, count: usize, every: usize) -> Result<Vec<RelPath>> {
     let mut paths = Vec::new();
     for (path, file) in keeping::files_below(tree)?.into_iter().step_by(every).take(count) {
         let mut bytes = fs::read(&file)?;

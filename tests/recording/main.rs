@@ -3,7 +3,9 @@
 
 mod stage;
 
+mod bursts;
 mod live;
 mod now;
+mod replay;
 mod saving;
 mod shapes;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tickfs_store::disk::RealDisk;
-use tickfs_store::ids::{StoreId, UnixMillis};
+use tickfs_store::history::Point;
+use tickfs_store::ids::{StoreId, Tick, UnixMillis};
 use tickfs_store::journal::entry::{NodeType, Writer};
 use tickfs_store::path::RelPath;
 use tickfs_store::{Scope, Store, StoreWriter};
@@ -20,8 +21,22 @@ use tickfs_tracer::files::{Announcement, Options, Recorder, Ticked};
 /// Nothing that is awaited takes so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+enum Temp {
+    Own(tempfile::TempDir),
+    Others(PathBuf),
+}
+
+impl Temp {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(temp) => temp.path(),
+            Self::Others(path) => path,
+        }
+    }
+}
+
 pub(crate) struct Stage {
-    temp: tempfile::TempDir,
+    temp: Temp,
     recorder: Option<Recorder>,
     pub(crate) heard: Arc<Mutex<Vec<Announcement>>>,
     news: Option<Receiver<()>>,
@@ -35,6 +50,15 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("app")).unwrap();
+        Self::on(Temp::Own(temp))
+    }
+
+    /// The stage of another process, which removes it.
+    pub(crate) fn at(outside: &Path) -> Self {
+        Self::on(Temp::Others(outside.to_path_buf()))
+    }
+
+    fn on(temp: Temp) -> Self {
         Self {
             temp,
             recorder: None,
@@ -186,11 +210,11 @@ impl Stage {
         self.settled()[before..].iter().map(shown).collect()
     }
 
-    /// Every path below the root that is to be recorded is in the tree at the cursor, and nothing else, byte for byte.
-    pub(crate) fn assert_recorded(&self) {
-        let store = self.store();
-        let view = store.view().unwrap();
-        let tree = view.tree(view.cursor_point().unwrap()).unwrap();
+    /// Every path at a tick of `main`, its mode and its bytes.
+    pub(crate) fn recorded_at(&self, tick: Option<Tick>) -> Tree {
+        let view = self.store().view().unwrap();
+        let here = view.cursor_point().unwrap();
+        let tree = view.tree(Point { tick: tick.unwrap_or(here.tick), ..here }).unwrap();
         let mut recorded = BTreeMap::new();
         tree.walk(&RelPath::root(), &mut |path, entry| {
             let version = &entry.version;
@@ -202,15 +226,25 @@ impl Stage {
             Ok(())
         })
         .unwrap();
-        let on_disk = on_disk(&self.root());
-        let not_in = |these: &BTreeMap<_, _>, those: &BTreeMap<_, _>| {
-            these.keys().filter(|path| !those.contains_key(*path)).cloned().collect::<Vec<String>>()
-        };
-        let (missing, extra) = (not_in(&on_disk, &recorded), not_in(&recorded, &on_disk));
-        assert!(missing.is_empty() && extra.is_empty(), "not recorded: {missing:?}; not on disk: {extra:?}");
-        for (path, stands) in &on_disk {
-            assert!(recorded[path] == *stands, "{path} is recorded otherwise than it stands");
-        }
+        recorded
+    }
+
+    /// Every path below the root that is to be recorded is in the tree at the cursor, and nothing else, byte for byte.
+    pub(crate) fn assert_recorded(&self) {
+        assert_same(&self.recorded_at(None), &on_disk(&self.root()));
+    }
+}
+
+pub(crate) type Tree = BTreeMap<String, (u32, Vec<u8>)>;
+
+pub(crate) fn assert_same(recorded: &Tree, on_disk: &Tree) {
+    let not_in = |these: &BTreeMap<_, _>, those: &BTreeMap<_, _>| {
+        these.keys().filter(|path| !those.contains_key(*path)).cloned().collect::<Vec<String>>()
+    };
+    let (missing, extra) = (not_in(on_disk, recorded), not_in(recorded, on_disk));
+    assert!(missing.is_empty() && extra.is_empty(), "not recorded: {missing:?}; not on disk: {extra:?}");
+    for (path, stands) in on_disk {
+        assert!(recorded[path] == *stands, "{path} is recorded otherwise than it stands");
     }
 }
 
@@ -249,8 +283,8 @@ impl Drop for Stage {
 }
 
 /// Everything below a directory but what version control and stores keep.
-pub(crate) fn on_disk(root: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
-    fn add(root: &Path, at: &Path, found: &mut BTreeMap<String, (u32, Vec<u8>)>) {
+pub(crate) fn on_disk(root: &Path) -> Tree {
+    fn add(root: &Path, at: &Path, found: &mut Tree) {
         let meta = fs::symlink_metadata(at).unwrap();
         let name = at.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         let mode = meta.permissions().mode();

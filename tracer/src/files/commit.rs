@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use tickfs_store::ids::UnixMillis;
-use tickfs_store::journal::entry::{NodeType, Who};
+use tickfs_store::journal::entry::NodeType;
 use tickfs_store::path::RelPath;
 use tickfs_store::{Content, Mutation, Saved, StoreWriter};
 
@@ -20,6 +20,7 @@ use super::read::{self, Body, Loaded, Manner, Reading};
 use super::report::{Flushed, Ticked};
 use super::rules::Rules;
 use super::stamps::{Stamp, Stamps};
+use super::who::Writers;
 
 /// So many changes at most are one group, so that its records fit in memory.
 const GROUP_MAX: usize = 8192;
@@ -34,12 +35,11 @@ pub(crate) struct Candidate {
     pub(crate) force: bool,
     /// It has been written for so long that it is taken as it is.
     pub(crate) sampled: bool,
-    pub(crate) who: Option<Who>,
 }
 
 impl Candidate {
     pub(crate) fn new(path: RelPath) -> Self {
-        Self { path, from: None, force: false, sampled: false, who: None }
+        Self { path, from: None, force: false, sampled: false }
     }
 }
 
@@ -61,6 +61,8 @@ pub(crate) struct Ledger {
     pub(crate) stamps: Stamps,
     pub(crate) max_size: u64,
     pub(crate) threads: NonZeroUsize,
+    /// Tells who wrote what is recorded, while a recorder listens.
+    pub(crate) writers: Option<Writers>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,7 +70,6 @@ struct Step {
     path: RelPath,
     what: What,
     sampled: bool,
-    who: Option<Who>,
 }
 
 #[derive(Debug, Clone)]
@@ -183,11 +184,11 @@ impl Ledger {
         let mut steps: Vec<Step> = Vec::with_capacity(candidates.len());
         for (to, from) in renames {
             let what = What::Rename { from };
-            steps.push(Step { path: to.path, what, sampled: false, who: to.who });
+            steps.push(Step { path: to.path, what, sampled: false });
         }
-        let (mut removals, mut saves) = (BTreeMap::new(), BTreeMap::new());
+        let (mut removals, mut saves) = (BTreeSet::new(), BTreeMap::new());
         for candidate in candidates {
-            let Candidate { path, force, sampled, who, .. } = candidate;
+            let Candidate { path, force, sampled, .. } = candidate;
             let stat = match self.place.stat(&path) {
                 Ok(stat) => stat,
                 Err(error) => {
@@ -199,7 +200,7 @@ impl Ledger {
                 if self.stamps.has(&path) && !path.is_root() {
                     let below = self.stamps.below(&path).map(|(path, _)| path.clone());
                     for gone in below.chain([path.clone()]) {
-                        removals.insert(gone, who.clone());
+                        removals.insert(gone);
                     }
                 }
                 continue;
@@ -214,17 +215,17 @@ impl Ledger {
                     **other != path && known.is_some_and(|known| known.ino == stamp.ino && known != stamp)
                 };
                 for (other, _) in self.stamps.iter().filter(alias) {
-                    saves.entry(other.clone()).or_insert((false, who.clone()));
+                    saves.entry(other.clone()).or_insert(false);
                 }
             }
             if force || self.stamps.get(&path) != Some(stamp) {
-                saves.insert(path, (sampled, who));
+                saves.insert(path, sampled);
             }
         }
         self.add_parents(&steps, &mut saves);
-        let removal = |(path, who)| Step { path, what: What::Remove, sampled: false, who };
+        let removal = |path| Step { path, what: What::Remove, sampled: false };
         steps.extend(removals.into_iter().rev().map(removal));
-        let save = |(path, (sampled, who))| Step { path, what: What::Save, sampled, who };
+        let save = |(path, sampled)| Step { path, what: What::Save, sampled };
         // A rename needs its new directory before it.
         let (mut first, rest): (Vec<Step>, Vec<Step>) = saves.into_iter().map(save).partition(|save| {
             steps
@@ -238,7 +239,7 @@ impl Ledger {
     }
 
     /// Nothing is recorded before the directories it lies in.
-    fn add_parents(&self, renames: &[Step], saves: &mut BTreeMap<RelPath, (bool, Option<Who>)>) {
+    fn add_parents(&self, renames: &[Step], saves: &mut BTreeMap<RelPath, bool>) {
         let mut missing = BTreeSet::new();
         for path in saves.keys().chain(renames.iter().map(|step| &step.path)) {
             let mut above = path.parent();
@@ -249,7 +250,7 @@ impl Ledger {
                 above = dir.parent();
             }
         }
-        saves.extend(missing.into_iter().map(|dir| (dir, (false, None))));
+        saves.extend(missing.into_iter().map(|dir| (dir, false)));
     }
 
     /// Commits steps together; a long file that changes while it is written down is left out, and they are tried again.
@@ -323,9 +324,9 @@ impl Ledger {
         ahead::in_order(self.threads, &saves, read, weight, |readings| {
             writer.mutate_alone(now, |mutation| {
                 let before = mutation.cursor().map(|cursor| cursor.branch);
-                let mut group = Group { stamps: &self.stamps, done: Done::new(), mutation };
+                let mut group = Group { ledger: self, done: Done::new(), mutation };
                 for step in steps {
-                    group.mutation.set_who(step.who.clone());
+                    group.mutation.set_who(None);
                     match &step.what {
                         What::Remove => group.remove(&step.path)?,
                         What::Rename { from } => {
@@ -362,7 +363,7 @@ impl Done {
 
 /// A group in the making.
 struct Group<'g, 'w, 'm> {
-    stamps: &'g Stamps,
+    ledger: &'g Ledger,
     done: Done,
     mutation: &'m mut Mutation<'w>,
 }
@@ -370,7 +371,7 @@ struct Group<'g, 'w, 'm> {
 impl Group<'_, '_, '_> {
     fn ticked(&mut self, tick: tickfs_store::ids::Tick, path: &RelPath, from: Option<&RelPath>, size: u64) {
         let Some(kind) = self.mutation.last_action() else { return };
-        let before = self.stamps.get(from.unwrap_or(path)).filter(|stamp| !stamp.is_dir());
+        let before = self.ledger.stamps.get(from.unwrap_or(path)).filter(|stamp| !stamp.is_dir());
         self.done.outcome.flushed.ticks.push(Ticked {
             tick,
             kind,
@@ -400,10 +401,10 @@ impl Group<'_, '_, '_> {
             return Ok(());
         }
         let tick = self.mutation.rename(from, to)?;
-        let size = self.stamps.get(to).map_or(0, |stamp| if stamp.is_dir() { 0 } else { stamp.size });
+        let size = self.ledger.stamps.get(to).map_or(0, |stamp| if stamp.is_dir() { 0 } else { stamp.size });
         self.ticked(tick, to, Some(from), size);
         if let Reading::Loaded(loaded) = reading {
-            match self.stamps.get(to) {
+            match self.ledger.stamps.get(to) {
                 // A directory looks different for each entry that changes, and its entries are looked at themselves.
                 Some(was) if was.is_moved(&loaded.stamp) || was.is_dir() && was.mode == loaded.stamp.mode => {
                     self.done.stamps.push((to.clone(), Some(loaded.stamp)));
@@ -436,6 +437,7 @@ impl Group<'_, '_, '_> {
         };
         let stamp = loaded.stamp;
         let meta = loaded.meta.clone();
+        self.mutation.set_who(self.ledger.writers.as_ref().and_then(|writers| writers.of(stamp.ino)));
         let is_long = matches!(loaded.body, Body::Long { .. });
         let saved = match &mut loaded.body {
             Body::Dir => self.mutation.save(path, &meta, Content::None),

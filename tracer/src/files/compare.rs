@@ -82,7 +82,7 @@ impl Ledger {
         let stamps = stamps::load(&**store.disk(), store.layout(), &store.view()?)?;
         let threads = config.threads.map_or_else(default_threads, |n| usize::from(n).clamp(1, 32));
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        Ok(Self { place, rules, stamps, max_size: config.max_file_size, threads })
+        Ok(Self { place, rules, stamps, max_size: config.max_file_size, threads, writers: None })
     }
 
     /// A root that is empty although it never was is one that is not there: a disk that is not mounted, a checkout that

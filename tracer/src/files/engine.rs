@@ -31,6 +31,7 @@ use super::settle::{Moment, SAMPLE, Seen, Settle, Taken};
 use super::stamps::{Stamp, renamed};
 use super::walk::{Visitor, walk};
 use super::watch::{Added, Raw, Wake, Watch};
+use super::who::Writers;
 
 /// What reaches the thread.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const RETURN: Duration = Duration::from_secs(1);
 /// The stamps are kept this often, where they changed.
 const KEEP: Duration = Duration::from_secs(120);
+/// Saves that were lost are told together, this often at most.
+const MERGED: Duration = Duration::from_secs(1);
 /// Of the warnings so many are kept to be shown.
 const WARNINGS_KEPT: usize = 32;
 
@@ -75,6 +78,8 @@ pub(crate) struct Engine {
     sampled: BTreeMap<RelPath, (Duration, Moment)>,
     next_sweep: Moment,
     next_keep: Moment,
+    /// Saves that were lost and not told yet, and since when.
+    merged: Option<(u64, UnixMillis, Moment)>,
     unread: BTreeMap<RelPath, String>,
     limit_told: bool,
     deaf: bool,
@@ -94,6 +99,9 @@ impl Engine {
         let mut ledger = Ledger::open(&writer, &scope)?;
         if let Some(threads) = options.threads {
             ledger.threads = threads;
+        }
+        if options.interval.is_none() {
+            ledger.writers = Writers::listen();
         }
         let root = scope.root.clone();
         let wake = Arc::new(Wake::new().map_err(Error::io("listen to", &root))?);
@@ -123,6 +131,7 @@ impl Engine {
             sampled: BTreeMap::new(),
             next_sweep: SWEEP,
             next_keep: KEEP,
+            merged: None,
             unread: BTreeMap::new(),
             limit_told: false,
             deaf: false,
@@ -178,6 +187,7 @@ impl Engine {
                 }
             }
         }
+        self.next_sweep = self.sweep_after(self.now());
         self.show();
         Ok(())
     }
@@ -211,7 +221,12 @@ impl Engine {
     fn added(&mut self, dirs: Vec<(RelPath, Added)>) {
         for (dir, added) in dirs {
             match added {
-                Added::Watched | Added::Gone => {}
+                Added::Watched => {
+                    if let Some(writers) = &self.ledger.writers {
+                        writers.mark(&self.scope.root.join(dir.as_path()));
+                    }
+                }
+                Added::Gone => {}
                 Added::Limit if self.limit_told => {}
                 Added::Limit => {
                     self.limit_told = true;
@@ -279,10 +294,12 @@ impl Engine {
         if self.paused || self.held > 0 {
             return None;
         }
+        let merged = self.merged.map(|(_, _, since)| since + MERGED);
         let soon = (self.lost || !self.reload.is_empty()).then_some(now);
         let sampled = self.sampled.values().map(|(_, due)| *due).min();
         [
             soon,
+            merged,
             self.settle.due(),
             sampled,
             Some(self.next_sweep),
@@ -309,6 +326,7 @@ impl Engine {
             self.overflowed()?;
         }
         self.reload_rules()?;
+        self.tell_of_merged(now, MERGED)?;
         let taken = self.settle.take(now);
         if !taken.is_empty() {
             self.commit_taken(taken)?;
@@ -479,6 +497,8 @@ impl Engine {
             }
             Request::Resume(reply) => {
                 self.paused = false;
+                // One burst is what was asked for.
+                self.settle.merged();
                 (reply, self.flush())
             }
             Request::SetThreads(count) => {
@@ -500,6 +520,7 @@ impl Engine {
             return;
         }
         self.settle.forget_origins();
+        self.settle.merged();
         let taken = self.settle.take_all();
         if let Err(error) = self.commit_taken(taken) {
             self.failed(error);
@@ -566,6 +587,7 @@ impl Engine {
             self.overflowed()?;
         }
         self.reload_rules()?;
+        self.tell_of_merged(self.now(), Duration::ZERO)?;
         let mut flushed = Flushed::default();
         if !self.listens() || self.watch.unwatched() > 0 {
             flushed.append(self.compare_all()?);
@@ -637,9 +659,16 @@ impl Engine {
             return Err(Error::RootGone { root: self.scope.root.clone(), why });
         }
         let paths: Vec<RelPath> = candidates.iter().map(|candidate| candidate.path.clone()).collect();
+        let is_save = |candidate: &&Candidate| candidate.force && !candidate.sampled;
+        let saved: BTreeSet<RelPath> =
+            candidates.iter().filter(is_save).map(|save| save.path.clone()).collect();
         let now = self.clock();
         match self.ledger.commit(&self.writer, now, candidates) {
-            Ok(outcome) => self.committed(now, &paths, outcome),
+            Ok(outcome) => {
+                let overwritten = outcome.unstable.iter().filter(|path| saved.contains(*path)).count();
+                (0..overwritten).for_each(|_| self.settle.was_overwritten());
+                self.committed(now, &paths, outcome)
+            }
             Err(Error::RootGone { why, root }) => {
                 self.root_is_gone(why.clone())?;
                 Err(Error::RootGone { why, root })
@@ -717,6 +746,24 @@ impl Engine {
 
     // What goes wrong.
 
+    /// A save that was overwritten before anybody looked at it is a gap, and none that is passed over.
+    fn tell_of_merged(&mut self, now: Moment, after: Duration) -> Result<()> {
+        let merged = self.settle.merged();
+        if merged > 0 {
+            self.shared.status.lock().merged += merged;
+            let (before, from, since) = self.merged.take().unwrap_or((0, self.clock(), now));
+            self.merged = Some((before + merged, from, since));
+        }
+        match self.merged {
+            Some((count, from, since)) if since + after <= now => {
+                self.merged = None;
+                let why = format!("{count} saves were overwritten before they could be looked at");
+                self.gap(why, from)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn overflowed(&mut self) -> Result<()> {
         self.lost = false;
         let why = "the kernel's queue of events overflowed: saves in quick succession may have become one";
@@ -773,6 +820,7 @@ impl Engine {
             std::mem::swap(&mut ledger.stamps, &mut self.ledger.stamps);
             return Ok(());
         }
+        ledger.writers = self.ledger.writers.take();
         self.ledger = ledger;
         self.gone = false;
         self.shared.status.lock().state = State::Recording;
@@ -875,3 +923,6 @@ impl Visitor for Found<'_> {
 fn changes_a_file() -> ReadFlags {
     ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO | ReadFlags::MOVED_FROM | ReadFlags::DELETE
 }
+
+#[cfg(test)]
+mod tests;

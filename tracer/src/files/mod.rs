@@ -24,6 +24,7 @@ mod compare;
 
 mod settle;
 mod watch;
+mod who;
 
 mod engine;
 mod recorder;

@@ -123,6 +123,8 @@ pub struct Status {
     pub overflows: u64,
     pub gaps: u64,
     pub last_gap: Option<Gap>,
+    /// Saves that were overwritten before they could be looked at; a gap says when.
+    pub merged: u64,
     /// Groups that the store refused.
     pub failures: u64,
     /// Paths that cannot be read, each with the reason; they are tried again.

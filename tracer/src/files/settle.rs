@@ -23,7 +23,7 @@ pub(crate) type Moment = Duration;
 /// A removal or a new name waits so long for its other half.
 pub(crate) const SETTLE: Duration = Duration::from_millis(100);
 /// So long after a lone save the next one may still belong to it.
-pub(crate) const GATHER: Duration = Duration::from_millis(1);
+pub(crate) const GATHER: Duration = Duration::from_micros(300);
 /// A burst is over when so long nothing more came.
 pub(crate) const QUIET: Duration = Duration::from_millis(5);
 /// A burst that does not end is committed in parts of this length.
@@ -96,6 +96,8 @@ pub(crate) struct Settle {
     /// How often an open file was sampled since its writer closed it.
     sampled: BTreeMap<RelPath, u32>,
     moves: HashMap<u32, Move>,
+    /// Saves that came before the one before was looked at, so that it is lost.
+    merged: u64,
 }
 
 /// A name that came to be.
@@ -198,7 +200,20 @@ impl Settle {
             self.ready_first = now;
         }
         self.ready_last = now;
-        self.urgent |= self.ready.insert(path, from).is_some();
+        if self.ready.insert(path, from).is_some() {
+            self.urgent = true;
+            self.merged += 1;
+        }
+    }
+
+    /// A save was gone when it was looked at: the next one had begun.
+    pub(crate) fn was_overwritten(&mut self) {
+        self.merged += 1;
+    }
+
+    /// How many saves were lost, because the next one came before they were looked at; told once.
+    pub(crate) fn merged(&mut self) -> u64 {
+        std::mem::take(&mut self.merged)
     }
 
     fn wait(&mut self, now: Moment, path: RelPath, waiting: Waiting) {
@@ -367,3 +382,6 @@ impl Settle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

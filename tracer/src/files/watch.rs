@@ -83,6 +83,8 @@ pub(crate) struct Watch {
     by_watch: HashMap<i32, RelPath>,
     /// Directories for which there was no watch left.
     unwatched: BTreeSet<RelPath>,
+    /// So many at most, whatever the kernel allows: for tests of the limit.
+    pub(crate) limit: usize,
 }
 
 /// What became of a watch that was asked for.
@@ -103,6 +105,7 @@ impl Watch {
             dirs: BTreeMap::new(),
             by_watch: HashMap::new(),
             unwatched: BTreeSet::new(),
+            limit: usize::MAX,
         })
     }
 
@@ -133,6 +136,10 @@ impl Watch {
             | WatchFlags::EXCL_UNLINK;
         // The root may be reached through a symlink; what is in it may not.
         let mask = if dir.is_root() { mask.difference(WatchFlags::DONT_FOLLOW) } else { mask };
+        if self.by_watch.len() >= self.limit && !self.dirs.contains_key(dir) {
+            self.unwatched.insert(dir.clone());
+            return Added::Limit;
+        }
         match inotify::add_watch(&*self.inotify, root.join(dir.as_path()), mask) {
             Ok(watch) => {
                 if let Some(before) = self.by_watch.insert(watch, dir.clone())
