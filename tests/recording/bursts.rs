@@ -22,8 +22,11 @@ fn of_a_thousand_saves_in_quick_succession_none_is_lost_without_a_gap() {
     let status = stage.recorder().status();
     println!("{} ticks of 1000 saves, {} gaps", ticks.len(), status.gaps);
     assert!(ticks.iter().all(|tick| shown(tick) == "modify f"));
-    assert!(ticks.len() as u64 + status.merged >= 1000, "{} and {} merged", ticks.len(), status.merged);
-    assert_eq!(status.merged > 0, status.gaps > 0, "{status:?}");
+    assert!(
+        ticks.len() == 1000 || status.merged > 0 && status.gaps > 0,
+        "{} ticks, and {status:?}",
+        ticks.len()
+    );
     stage.assert_recorded();
 }
 

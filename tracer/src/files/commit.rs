@@ -35,11 +35,13 @@ pub(crate) struct Candidate {
     pub(crate) force: bool,
     /// It has been written for so long that it is taken as it is.
     pub(crate) sampled: bool,
+    /// A writer wrote to it and closed it, since it was looked at last.
+    pub(crate) modified: bool,
 }
 
 impl Candidate {
     pub(crate) fn new(path: RelPath) -> Self {
-        Self { path, from: None, force: false, sampled: false }
+        Self { path, from: None, force: false, sampled: false, modified: false }
     }
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct Outcome {
     pub(crate) unstable: Vec<RelPath>,
     /// Directories to be compared whole: they were taken for renamed ones, and are not.
     pub(crate) rescan: Vec<RelPath>,
+    /// Saves of which the one before was looked at so late that it was this one already: that one is lost.
+    pub(crate) overtaken: usize,
 }
 
 /// One root and what is known of it.
@@ -188,7 +192,7 @@ impl Ledger {
         }
         let (mut removals, mut saves) = (BTreeSet::new(), BTreeMap::new());
         for candidate in candidates {
-            let Candidate { path, force, sampled, .. } = candidate;
+            let Candidate { path, force, sampled, modified, .. } = candidate;
             let stat = match self.place.stat(&path) {
                 Ok(stat) => stat,
                 Err(error) => {
@@ -218,7 +222,9 @@ impl Ledger {
                     saves.entry(other.clone()).or_insert(false);
                 }
             }
-            if force || self.stamps.get(&path) != Some(stamp) {
+            let known = self.stamps.get(&path) == Some(stamp);
+            outcome.overtaken += usize::from(known && modified);
+            if force || !known {
                 saves.insert(path, sampled);
             }
         }

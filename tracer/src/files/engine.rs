@@ -27,7 +27,7 @@ use super::place::kind_of;
 use super::recorder::{Options, Request, Shared};
 use super::report::{Announcement, Flushed, Gap, State, Warning};
 use super::rules::Rules;
-use super::settle::{Moment, SAMPLE, Seen, Settle, Taken};
+use super::settle::{Moment, SAMPLE, SETTLE, Seen, Settle, Taken};
 use super::stamps::{Stamp, renamed};
 use super::walk::{Visitor, walk};
 use super::watch::{Added, Raw, Wake, Watch};
@@ -49,6 +49,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const RETURN: Duration = Duration::from_secs(1);
 /// The stamps are kept this often, where they changed.
 const KEEP: Duration = Duration::from_secs(120);
+/// A file that was emptied so lately may be about to be written.
+const EMPTIED_NANOS: i64 = 50_000_000;
 /// Saves that were lost are told together, this often at most.
 const MERGED: Duration = Duration::from_secs(1);
 /// Of the warnings so many are kept to be shown.
@@ -329,7 +331,7 @@ impl Engine {
         self.tell_of_merged(now, MERGED)?;
         let taken = self.settle.take(now);
         if !taken.is_empty() {
-            self.commit_taken(taken)?;
+            self.commit_taken(taken, false)?;
         }
         self.sample(now)?;
         if self.next_sweep <= now {
@@ -522,7 +524,7 @@ impl Engine {
         self.settle.forget_origins();
         self.settle.merged();
         let taken = self.settle.take_all();
-        if let Err(error) = self.commit_taken(taken) {
+        if let Err(error) = self.commit_taken(taken, true) {
             self.failed(error);
         }
         for request in std::mem::take(&mut self.deferred) {
@@ -596,7 +598,7 @@ impl Engine {
         let force = |path| Candidate { force: true, ..Candidate::new(path) };
         flushed.append(self.commit(sampled.into_iter().map(force).collect())?);
         let taken = self.settle.take_all();
-        flushed.append(self.commit_taken(taken)?);
+        flushed.append(self.commit_taken(taken, true)?);
         flushed.unread = self.unread.iter().map(|(path, why)| (path.clone(), why.clone())).collect();
         self.show();
         Ok(flushed)
@@ -631,18 +633,26 @@ impl Engine {
 
     // Committing.
 
-    fn commit_taken(&mut self, taken: Vec<Taken>) -> Result<Flushed> {
+    fn commit_taken(&mut self, taken: Vec<Taken>, all: bool) -> Result<Flushed> {
         let now = self.now();
         let mut candidates = Vec::with_capacity(taken.len());
         for Taken { candidate, unclosed } in taken {
-            // What was made and is empty, and nobody said that it is done, is about to be written.
-            let is_begun = unclosed
-                && self.ledger.place.stat(&candidate.path).ok().flatten().is_some_and(|stat| {
-                    stat.st_size == 0 && stat.st_nlink == 1 && kind_of(&stat) == Some(NodeType::File)
-                });
-            match is_begun {
-                true => self.settle.again(now + SAMPLE, candidate.path),
-                false => candidates.push(candidate),
+            let path = &candidate.path;
+            let asks = !all && (unclosed || candidate.modified);
+            let stat = if asks { self.ledger.place.stat(path).ok().flatten() } else { None };
+            let is_file = |stat: &Stat| kind_of(stat) == Some(NodeType::File);
+            let stamp = stat.filter(is_file).filter(|stat| stat.st_nlink == 1).map(|stat| Stamp::of(&stat));
+            match stamp.filter(|stamp| stamp.size == 0) {
+                // What was made and is empty, and nobody said that it is done, is about to be written.
+                Some(_) if unclosed => self.settle.again(now + SAMPLE, candidate.path),
+                // So is what held something and was emptied this very moment.
+                Some(empty)
+                    if self.ledger.stamps.get(path).is_some_and(|known| known.size > 0)
+                        && now_nanos() - empty.mtime < EMPTIED_NANOS =>
+                {
+                    self.settle.defer(now + SETTLE, candidate.path);
+                }
+                _ => candidates.push(candidate),
             }
         }
         self.commit(candidates)
@@ -666,7 +676,7 @@ impl Engine {
         match self.ledger.commit(&self.writer, now, candidates) {
             Ok(outcome) => {
                 let overwritten = outcome.unstable.iter().filter(|path| saved.contains(*path)).count();
-                (0..overwritten).for_each(|_| self.settle.was_overwritten());
+                (0..overwritten + outcome.overtaken).for_each(|_| self.settle.was_overwritten());
                 self.committed(now, &paths, outcome)
             }
             Err(Error::RootGone { why, root }) => {
@@ -683,7 +693,7 @@ impl Engine {
     }
 
     fn committed(&mut self, now: UnixMillis, paths: &[RelPath], outcome: Outcome) -> Result<Flushed> {
-        let Outcome { flushed, unstable, rescan } = outcome;
+        let Outcome { flushed, unstable, rescan, .. } = outcome;
         {
             let mut status = self.shared.status.lock();
             status.ticks += flushed.ticks.len() as u64;

@@ -69,6 +69,15 @@ struct Waiting {
 struct Open {
     due: Moment,
     from: Option<RelPath>,
+    /// A save was closed before, and has not been looked at.
+    saved: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Ready {
+    from: Option<RelPath>,
+    /// Something was written to it since it was looked at last.
+    modified: bool,
 }
 
 #[derive(Debug)]
@@ -80,7 +89,7 @@ struct Move {
 
 #[derive(Debug, Default)]
 pub(crate) struct Settle {
-    ready: BTreeMap<RelPath, Option<RelPath>>,
+    ready: BTreeMap<RelPath, Ready>,
     ready_first: Moment,
     ready_last: Moment,
     /// A path that is ready is being saved once more: what is ready must not wait.
@@ -124,10 +133,12 @@ impl Settle {
     ) {
         match seen {
             Seen::Written => {
-                self.sampled.remove(&path);
+                let sampled = self.sampled.remove(&path).is_some();
+                let modified = self.open.contains_key(&path) && !sampled;
+                self.merged += u64::from(self.open.get(&path).is_some_and(|open| open.saved));
                 let from = self.origin(&path);
                 match recorded(&path) {
-                    true => self.make_ready(now, path, from),
+                    true => self.make_ready(now, path, Ready { from, modified }),
                     false => self.wait(now, path, new(from, false)),
                 }
             }
@@ -135,7 +146,7 @@ impl Settle {
                 self.urgent |= self.ready.contains_key(&path);
                 if !self.open.contains_key(&path) {
                     let from = self.unwait(&path);
-                    self.open.insert(path, Open { due: now + SAMPLE, from });
+                    self.open.insert(path, Open { due: now + SAMPLE, from, saved: false });
                 }
             }
             Seen::Made => {
@@ -171,7 +182,7 @@ impl Settle {
                 self.drop_path(&path);
                 let from = came.and_then(|came| came.from).filter(|from| *from != path);
                 match recorded(&path) {
-                    true => self.make_ready(now, path, None),
+                    true => self.make_ready(now, path, Ready { from: None, modified: false }),
                     false => self.wait(now, path, new(from, false)),
                 }
             }
@@ -187,20 +198,20 @@ impl Settle {
     /// Forgets a path, and gives back where it came from.
     fn drop_path(&mut self, path: &RelPath) -> Option<RelPath> {
         self.sampled.remove(path);
-        let ready = self.ready.remove(path).flatten();
+        let ready = self.ready.remove(path).and_then(|ready| ready.from);
         let waiting = self.unwait(path);
         let open = self.open.remove(path).and_then(|open| open.from);
         ready.or(waiting).or(open)
     }
 
-    fn make_ready(&mut self, now: Moment, path: RelPath, from: Option<RelPath>) {
+    fn make_ready(&mut self, now: Moment, path: RelPath, ready: Ready) {
         self.unwait(&path);
         self.open.remove(&path);
         if self.ready.is_empty() {
             self.ready_first = now;
         }
         self.ready_last = now;
-        if self.ready.insert(path, from).is_some() {
+        if self.ready.insert(path, ready).is_some() {
             self.urgent = true;
             self.merged += 1;
         }
@@ -252,12 +263,18 @@ impl Settle {
 
     /// Looks at a path again after a while: it could not be read, or is being written.
     pub(crate) fn again(&mut self, due: Moment, path: RelPath) {
-        self.open.entry(path).or_insert(Open { due, from: None });
+        self.open.entry(path).or_insert(Open { due, from: None, saved: false });
+    }
+
+    /// A save that was closed, and looks as if the next one had begun: it is looked at when that one is closed, or so
+    /// late.
+    pub(crate) fn defer(&mut self, due: Moment, path: RelPath) {
+        self.open.insert(path, Open { due, from: None, saved: true });
     }
 
     /// What was moved while another one wrote is told by the paths alone.
     pub(crate) fn forget_origins(&mut self) {
-        self.ready.values_mut().for_each(|from| *from = None);
+        self.ready.values_mut().for_each(|ready| ready.from = None);
         self.waiting.values_mut().for_each(|waiting| waiting.from = None);
         self.open.values_mut().for_each(|open| open.from = None);
         self.moves.values_mut().for_each(|moved| moved.from = None);
@@ -345,8 +362,8 @@ impl Settle {
 
     fn take_ready(&mut self, taken: &mut Vec<Taken>) {
         self.urgent = false;
-        for (path, from) in std::mem::take(&mut self.ready) {
-            let candidate = Candidate { from, force: true, ..Candidate::new(path) };
+        for (path, Ready { from, modified }) in std::mem::take(&mut self.ready) {
+            let candidate = Candidate { from, force: true, modified, ..Candidate::new(path) };
             taken.push(Taken { candidate, unclosed: false });
         }
     }
@@ -375,8 +392,10 @@ impl Settle {
         let due: Vec<RelPath> =
             self.open.iter().filter(|(_, open)| chosen(open)).map(|(path, _)| path.clone()).collect();
         for path in due {
-            let from = self.open.remove(&path).and_then(|open| open.from);
-            *self.sampled.entry(path.clone()).or_default() += 1;
+            let Some(Open { from, saved, .. }) = self.open.remove(&path) else { continue };
+            if !saved {
+                *self.sampled.entry(path.clone()).or_default() += 1;
+            }
             let candidate = Candidate { from, force: true, sampled: true, ..Candidate::new(path) };
             taken.push(Taken { candidate, unclosed: false });
         }

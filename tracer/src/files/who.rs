@@ -87,7 +87,7 @@ fn note_writers(fanotify: &Fanotify, known: &Known, end: &OwnedFd) {
         // An event that cannot be opened any more is passed over.
         let Ok(events) = fanotify.read_events() else { continue };
         for event in events {
-            let stat = event.fd().map(|fd| rustix::fs::fstat(fd));
+            let stat = event.fd().map(rustix::fs::fstat);
             if let (Some(Ok(stat)), Ok(pid)) = (stat, u32::try_from(event.pid())) {
                 let mut known = known.lock();
                 if known.len() >= KNOWN_MAX {
