@@ -13,6 +13,7 @@ mod moved;
 mod protocol;
 mod races;
 mod record;
+mod rows;
 mod start;
 mod status;
 mod stop;

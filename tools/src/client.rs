@@ -113,7 +113,8 @@ impl Conversation {
                 Ok(Some(Reply::Failed { failure })) => return Err(failure.into()),
                 Ok(Some(Reply::Ending | Reply::Busy { .. })) => return Ok(Said::Ending),
                 Ok(None) if request.may_be_repeated() => return Ok(Said::Ending),
-                Err(error) if is_gone(&error) && request.may_be_repeated() => return Ok(Said::Ending),
+                // What was not read was not done.
+                Err(error) if is_gone(&error) => return Ok(Said::Ending),
                 Ok(None) => {
                     return Err(Failure::new(format!("process {} ended before it answered", self.pid))
                         .next("run the command again")

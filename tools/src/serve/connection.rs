@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::message::{Greeting, REQUEST_MAX, Reply, Request, VERSION, hear, say};
 use super::process::{Outcome, Server};
@@ -83,12 +84,14 @@ fn converse(server: &Server, mut stream: UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     say(&mut stream, &Greeting { tickfs: VERSION, pid: std::process::id() })?;
+    if !speaks(&stream)? {
+        return Ok(());
+    }
+    // What is not read when the process ends was not done, and the kernel tells who said it.
+    let Some(_until_it_is_answered) = Heard::begin(server) else { return Ok(()) };
     let Some(request) = hear::<Request>(&mut BufReader::new(&stream), REQUEST_MAX)? else {
         return Ok(());
     };
-    if !server.hears() {
-        return say(&mut stream, &Reply::Ending);
-    }
     let speaking = Mutex::new(&mut stream);
     let progress = |text| {
         let said = say(&mut *speaking.lock(), &Reply::Progress { text });
@@ -105,7 +108,33 @@ fn converse(server: &Server, mut stream: UnixStream) -> io::Result<()> {
         Ok(Outcome::Ending) => Reply::Ending,
         Err(error) => Reply::Failed { failure: Failure::from(&error) },
     };
-    let said = say(&mut stream, &reply);
-    server.answered();
-    said
+    say(&mut stream, &reply)
+}
+
+/// Waits for the first byte of a request; `false`: it never came.
+fn speaks(stream: &UnixStream) -> io::Result<bool> {
+    let patience = Timespec::try_from(PATIENCE).map_err(io::Error::other)?;
+    let mut polled = [PollFd::new(stream, PollFlags::IN)];
+    loop {
+        match poll(&mut polled, Some(&patience)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
+}
+
+/// While this lives, the process does not end.
+struct Heard<'a>(&'a Server);
+
+impl<'a> Heard<'a> {
+    /// `None`: it ends now.
+    fn begin(server: &'a Server) -> Option<Self> {
+        server.hears().then_some(Self(server))
+    }
+}
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
 }

@@ -1,7 +1,7 @@
 //! The serving process of a store: it records, shows, and does what other commands ask for, until nothing needs it.
 //!
-//! `process` is the process, `recorder` what it records with, `connection` how it is spoken with, `spawn` how it comes
-//! about in the background. Everything else tickfs does works without it.
+//! `process` is the process, `recordings` and `showing` what it is asked for, `recorder` and `mounts` what it does that with,
+//! `connection` how it is spoken with, `spawn` how it comes about in the background. Everything else tickfs does works without it.
 
 pub(crate) mod alive;
 pub(crate) mod announce;
@@ -15,6 +15,8 @@ pub(crate) mod mountpoint;
 pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod recorder;
+pub(crate) mod recordings;
+pub(crate) mod showing;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod stale;

@@ -17,21 +17,20 @@ use anyhow::Context as _;
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 use tickfs_store::ids::UnixMillis;
-use tickfs_store::journal::entry::ItemType;
 use tickfs_store::path::RelPath;
-use tickfs_store::render::{RECORDING, RecordingConfig, THREADS, ThreadConfig, spell_file_path};
-use tickfs_store::{Scope, Store, StoreWriter};
+use tickfs_store::{Scope, StoreWriter};
 use tickfs_tracer::files::State as RecorderState;
 
 use super::announce::{Announcer, Line};
 use super::log::Log;
-use super::message::{Absolute, Answer, Request};
-use super::metadata::{self, Metadata};
-use super::mounts::{Mounts, Wish};
-use super::recorder::{Engine, Subject};
+use super::message::{Answer, Request};
+use super::metadata;
+use super::mounts::Mounts;
+use super::recorder::Engine;
+use super::recordings::{store_threads, stored_threads};
 use super::status::{Recording, Status};
 use super::upkeep::{FIRST_LOOK, Upkeep};
-use super::{THREADS_DEFAULT, alive, connection, mounted, mountpoint, socket};
+use super::{connection, mountpoint, socket};
 use crate::act::{Act, Place, keep_run, perform};
 use crate::error::{Failure, plain};
 use crate::now;
@@ -43,20 +42,20 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(crate) struct Server {
-    this: Weak<Self>,
-    writer: Arc<StoreWriter>,
-    scope: Mutex<Scope>,
-    announcer: Arc<Announcer>,
-    log: Arc<Log>,
-    since: UnixMillis,
+    pub(super) this: Weak<Self>,
+    pub(super) writer: Arc<StoreWriter>,
+    pub(super) scope: Mutex<Scope>,
+    pub(super) announcer: Arc<Announcer>,
+    pub(super) log: Arc<Log>,
+    pub(super) since: UnixMillis,
     /// Somebody watches on a terminal: no metadata tells of it.
-    foreground: bool,
+    pub(super) foreground: bool,
     /// Held by the one request that changes something.
-    changing: Mutex<()>,
-    engine: Engine,
-    mounts: Mounts,
+    pub(super) changing: Mutex<()>,
+    pub(super) engine: Engine,
+    pub(super) mounts: Mounts,
     upkeep: Upkeep,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     stage_changed: Condvar,
     /// Requests that were heard and not answered yet; `None` when no more are heard.
     speaking: Mutex<Option<usize>>,
@@ -65,18 +64,18 @@ pub(crate) struct Server {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    stage: Stage,
-    recordings: BTreeMap<Option<RelPath>, Recording>,
+pub(super) struct State {
+    pub(super) stage: Stage,
+    pub(super) recordings: BTreeMap<Option<RelPath>, Recording>,
     /// All that the store records is to be recorded, although no mount shows it (yet).
-    all: bool,
-    paused: bool,
-    threads: u8,
-    notes: Vec<String>,
+    pub(super) all: bool,
+    pub(super) paused: bool,
+    pub(super) threads: u8,
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// The first request is not met yet.
     #[default]
     Starting,
@@ -279,56 +278,6 @@ impl Server {
         Ok(Outcome::Answer(answer))
     }
 
-    fn record(
-        &self,
-        file: Option<&RelPath>,
-        interval: Option<f64>,
-        threads: Option<u8>,
-    ) -> anyhow::Result<Answer> {
-        let what = file.map_or_else(|| "the root".to_owned(), ToString::to_string);
-        if self.state.lock().recordings.contains_key(&file.cloned()) {
-            let pid = std::process::id();
-            return Err(Failure::new(format!("process {pid} records {what} already"))
-                .next("`tickfs daemon stop` ends that")
-                .into());
-        }
-        self.widen_scope(file)?;
-        keep_interval(&self.writer, file, interval)?;
-        if let Some(threads) = threads {
-            self.state.lock().threads = threads;
-        }
-        let since = now::now().to_iso();
-        let recording = Recording { file: file.cloned(), interval, since, foreground: self.foreground };
-        let before = self.state.lock().recordings.clone();
-        self.state.lock().recordings.insert(file.cloned(), recording);
-        let begun = self.follow_recordings().and_then(|()| self.write_metadata());
-        if let Err(error) = begun {
-            self.state.lock().recordings = before;
-            metadata::remove(self.writer.store(), file)?;
-            return Err(error);
-        }
-        let mut state = self.state.lock();
-        let every = interval.map(|seconds| format!(" every {seconds} s")).unwrap_or_default();
-        self.log.line(&format!("records {what}{every}"));
-        Ok(Answer::Recording { threads: state.threads, notes: std::mem::take(&mut state.notes) })
-    }
-
-    fn forget(&self, file: Option<&RelPath>) -> anyhow::Result<Answer> {
-        let was_recorded = self.state.lock().recordings.remove(&file.cloned()).is_some();
-        if was_recorded {
-            self.follow_recordings()?;
-            let what = file.map_or_else(|| "the root".to_owned(), ToString::to_string);
-            self.log.line(&format!("records {what} no more"));
-        }
-        // Where it was not recorded, this may be what a process left that is gone.
-        metadata::remove(self.writer.store(), file)?;
-        let ends = self.is_idle();
-        if ends {
-            self.begin_to_end();
-        }
-        Ok(Answer::Forgotten { was_recorded, ends })
-    }
-
     /// Everything that the store records is recorded while the root is written to, so that nothing unsaved is lost.
     fn act(&self, act: &Act) -> anyhow::Result<Answer> {
         self.state.lock().all = true;
@@ -354,106 +303,8 @@ impl Server {
         Ok(Answer::Acted { report: Box::new(report) })
     }
 
-    fn mount(
-        &self,
-        candidates: &[Absolute],
-        file: Option<&RelPath>,
-        allow_other: bool,
-        list_ticks: Option<u64>,
-    ) -> anyhow::Result<Answer> {
-        if let Some(at) = self.mounts.shown_at(candidates, file) {
-            return Ok(Answer::Mounted { at, notes: vec!["it is shown there already".to_owned()] });
-        }
-        self.state.lock().all = true;
-        let mounted = self.mount_recorded(candidates, file, allow_other, list_ticks);
-        self.state.lock().all = false;
-        let at = match mounted {
-            Ok(at) => at,
-            Err(error) => {
-                self.follow_recordings()?;
-                return Err(error);
-            }
-        };
-        self.log.line(&format!("shows history at {}", at.0.display()));
-        Ok(Answer::Mounted { at, notes: std::mem::take(&mut self.state.lock().notes) })
-    }
-
-    fn mount_recorded(
-        &self,
-        candidates: &[Absolute],
-        file: Option<&RelPath>,
-        allow_other: bool,
-        list_ticks: Option<u64>,
-    ) -> anyhow::Result<Absolute> {
-        self.follow_recordings()?;
-        let store = self.writer.store();
-        let root = self.scope.lock().root.clone();
-        // A mount point in the root comes to be while nothing is recorded, so that it is no tick.
-        let held = self.engine.hold()?;
-        let mount_point = mountpoint::prepare(store, &root, candidates)?;
-        let at = mount_point.at.clone();
-        let this = self.this.clone();
-        let extras: tickfs_fs::Extras = Arc::new(move || this.upgrade().map_or(Value::Null, |s| s.numbers()));
-        let wish = Wish { root: &root, file, allow_other, list_ticks, extras };
-        self.mounts.show(store, mount_point, wish)?;
-        drop(held);
-        Ok(at)
-    }
-
-    fn unmount(&self, at: Option<&Absolute>, file: Option<&RelPath>) -> anyhow::Result<Answer> {
-        let held = self.engine.hold()?;
-        let count = self.mounts.take_away(self.writer.store(), at, file);
-        drop(held);
-        let count = count?;
-        self.log.line(&format!("{} taken away", counted(count, "mount")));
-        Ok(Answer::Unmounted { count, ends: self.after_a_mount_ended()? })
-    }
-
-    /// Whether that was the end of all there is to do.
-    fn after_a_mount_ended(&self) -> anyhow::Result<bool> {
-        self.follow_recordings()?;
-        let ends = self.is_idle();
-        if ends {
-            self.begin_to_end();
-        }
-        Ok(ends)
-    }
-
-    /// Notices mounts that somebody else takes away.
-    fn watch_mounts(&self) -> anyhow::Result<()> {
-        let this = self.this.clone();
-        let changed = move || {
-            let Some(server) = this.upgrade() else { return false };
-            if let Err(error) = server.look_at_mounts() {
-                server.log.line(&format!("could not see to the mounts: {error:#}"));
-            }
-            true
-        };
-        let watch = move || mounted::on_change(changed);
-        std::thread::Builder::new()
-            .name("mounts".to_owned())
-            .spawn(watch)
-            .context("could not start a thread")?;
-        Ok(())
-    }
-
-    fn look_at_mounts(&self) -> anyhow::Result<()> {
-        let _changing = self.changing.lock();
-        if self.state.lock().stage != Stage::Serving {
-            return Ok(());
-        }
-        let held = self.engine.hold()?;
-        let count = self.mounts.forget_vanished(self.writer.store());
-        drop(held);
-        if count? > 0 {
-            self.log.line("a mount was taken away by somebody else");
-            self.after_a_mount_ended()?;
-        }
-        Ok(())
-    }
-
     /// For `stats.json`.
-    fn numbers(&self) -> Value {
+    pub(super) fn numbers(&self) -> Value {
         let mut numbers = serde_json::to_value(self.status()).unwrap_or(Value::Null);
         if let (Value::Object(all), Some(recorder)) = (&mut numbers, self.engine.numbers()) {
             all.extend(recorder);
@@ -461,69 +312,11 @@ impl Server {
         numbers
     }
 
-    /// Makes the recorder record what there are recordings of, and nothing else.
-    fn follow_recordings(&self) -> anyhow::Result<()> {
-        let (recordings, threads, all) = {
-            let state = self.state.lock();
-            (state.recordings.clone(), state.threads, state.all)
-        };
-        let scope = self.scope.lock().clone();
-        let mut files: BTreeMap<RelPath, Option<f64>> = BTreeMap::new();
-        let shown = all || !self.mounts.is_empty();
-        // What is shown is recorded: everything that the store records.
-        if let Some(all) = scope.files.as_ref().filter(|_| shown) {
-            files.extend(all.iter().map(|file| (file.clone(), None)));
-        }
-        files.extend(recordings.iter().filter_map(|(file, r)| Some((file.clone()?, r.interval))));
-        let whole = scope.files.is_none() && (shown || recordings.contains_key(&None));
-        self.engine.follow(&self.writer, &self.announcer, Subject { scope, whole, files }, threads)
-    }
-
-    /// A store that records some files is made to record one more.
-    fn widen_scope(&self, file: Option<&RelPath>) -> anyhow::Result<()> {
-        let mut scope = self.scope.lock();
-        let Some(file) = file else {
-            return match scope.files {
-                None => Ok(()),
-                Some(_) => Err(Failure::new("this store records single files alone")
-                    .at(&scope.root)
-                    .next("`tickfs init` there makes it record the whole directory")
-                    .into()),
-            };
-        };
-        if let Some(files) = &scope.files
-            && !files.contains(file)
-        {
-            let wider = files.iter().cloned().chain([file.clone()]).collect();
-            let wider = Scope { root: scope.root.clone(), files: Some(wider) };
-            self.writer.set_scope(&wider)?;
-            *scope = wider;
-        }
-        Ok(())
-    }
-
-    fn write_metadata(&self) -> anyhow::Result<()> {
-        if self.foreground {
-            return Ok(());
-        }
-        let pid = std::process::id();
-        let process_began = alive::began(pid).context("could not look at this process")?;
-        let (recordings, threads) = {
-            let state = self.state.lock();
-            (state.recordings.clone(), state.threads)
-        };
-        for (file, Recording { interval, since, .. }) in recordings {
-            let metadata = Metadata { file, pid, process_began, interval, start_time: since, threads };
-            metadata::write(self.writer.store(), &metadata)?;
-        }
-        Ok(())
-    }
-
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.state.lock().recordings.is_empty() && self.mounts.is_empty()
     }
 
-    fn begin_to_end(&self) {
+    pub(super) fn begin_to_end(&self) {
         self.state.lock().stage = Stage::Ending;
         self.stage_changed.notify_all();
         let heard = self.events.send(Event::End);
@@ -580,36 +373,4 @@ impl Server {
         self.log.line("ends");
         stopped.and(unmounted).and(cleaned).and(unnamed).and(rested.map_err(anyhow::Error::from))
     }
-}
-
-/// The number of threads that somebody set, in the store or its configuration, or the default.
-pub(crate) fn stored_threads(store: &Store) -> anyhow::Result<u8> {
-    let row = store.view()?.entity(&kind(THREADS), "root")?;
-    let stored = match row {
-        Some(row) => serde_json::from_str::<ThreadConfig>(&row.body)?.daemon_threads,
-        None => store.config().record.threads,
-    };
-    Ok(stored.unwrap_or(THREADS_DEFAULT))
-}
-
-pub(crate) fn store_threads(writer: &StoreWriter, count: u8) -> anyhow::Result<()> {
-    let config = ThreadConfig { daemon_threads: Some(count) };
-    Ok(writer.mutate(now::now(), move |m| m.put_entity(&kind(THREADS), "root", &config))?)
-}
-
-fn keep_interval(writer: &StoreWriter, file: Option<&RelPath>, interval: Option<f64>) -> anyhow::Result<()> {
-    let id = file.map_or_else(|| ".".to_owned(), spell_file_path);
-    let config = RecordingConfig { interval };
-    writer.mutate(now::now(), move |m| {
-        let kept = m.entity(&kind(RECORDING), &id)?;
-        let same = kept.is_some_and(|body| {
-            serde_json::from_str::<RecordingConfig>(&body).ok().as_ref() == Some(&config)
-        });
-        if same { Ok(()) } else { m.put_entity(&kind(RECORDING), &id, &config) }
-    })?;
-    Ok(())
-}
-
-fn kind(name: &'static str) -> ItemType {
-    ItemType::parse(name).expect("it is lower-case and short, because it is a constant")
 }

@@ -12,7 +12,7 @@ use crate::cli::Where;
 use crate::client::{Conversation, Patience, Said};
 use crate::now;
 use crate::serve::message::{Answer, Request};
-use crate::serve::{THREADS_DEFAULT, process};
+use crate::serve::{THREADS_DEFAULT, recordings};
 use crate::target::existing;
 
 /// Set the number of threads that recording uses, now and from now on
@@ -46,7 +46,7 @@ pub(crate) fn set(arguments: &SetArguments, out: &mut impl Write) -> anyhow::Res
             }
             None => match store.writer(now::writer(), Duration::ZERO) {
                 Ok(writer) => {
-                    process::store_threads(&writer, count)?;
+                    recordings::store_threads(&writer, count)?;
                     writer.close()?;
                     break;
                 }
@@ -70,7 +70,7 @@ pub(crate) fn get(arguments: &GetArguments, out: &mut impl Write) -> anyhow::Res
                 .transpose()?;
             match asked {
                 Some(Said::Done(Answer::Status(status))) => status.threads,
-                _ => process::stored_threads(&arguments.place.open_untouched()?)?,
+                _ => recordings::stored_threads(&arguments.place.open_untouched()?)?,
             }
         }
     };
