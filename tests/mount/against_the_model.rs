@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, FileType};
+use std::fs::{self, File, FileType, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use tickfs_store::ids::UnixMillis;
 use tickfs_store::journal::entry::{Action, ItemType, NodeType};
 use tickfs_store::path::RelPath;
-use tickfs_store::{Error, Result};
+use tickfs_store::{Error, Meta, Result};
 use tickfs_tests::model::{At, Change, Files, Model, Node};
 use tickfs_tests::mount::Project;
 use tickfs_tests::session::{Script, Step, apply, content, meta, payload};
@@ -177,14 +177,24 @@ fn everything(root: &Path, model: &Model) -> Verdict {
     Ok(())
 }
 
-/// A tree as it can be compared: kind and mode, size, time, content.
-type Seen = BTreeMap<Vec<u8>, (u32, u64, i64, Option<Vec<u8>>)>;
+/// What `stat` says: kind and mode, size, time, user, group.
+type Stat = (u32, u64, i64, u32, u32);
+
+fn stat_of(meta: &Metadata) -> Stat {
+    let mtime = meta.mtime() * 1_000_000_000 + meta.mtime_nsec();
+    (meta.mode(), meta.len(), mtime, meta.uid(), meta.gid())
+}
+
+fn expected_stat(node: &Node) -> Stat {
+    let Meta { mode, uid, gid, mtime, .. } = meta(node);
+    (mode, node.size, mtime.0, uid, gid)
+}
+
+/// A tree as it can be compared.
+type Seen = BTreeMap<Vec<u8>, (Stat, Option<Vec<u8>>)>;
 
 fn expected(files: &Files) -> Seen {
-    let seen = |node: &Node| {
-        let bytes = node.bytes.as_deref().map(<[u8]>::to_vec);
-        (node.mode, node.size, node.mtime, bytes)
-    };
+    let seen = |node: &Node| (expected_stat(node), node.bytes.as_deref().map(<[u8]>::to_vec));
     files.iter().map(|(path, node)| (path.as_bytes().to_vec(), seen(node))).collect()
 }
 
@@ -207,8 +217,7 @@ fn whole(tree: &Path) -> std::result::Result<Seen, String> {
             _ => Some(said(place.display(), fs::read(&place))?),
         };
         let name = place.strip_prefix(tree).map_err(|e| e.to_string())?.as_os_str().as_bytes().to_vec();
-        let mtime = meta.mtime() * 1_000_000_000 + meta.mtime_nsec();
-        seen.insert(name, (meta.mode(), meta.len(), mtime, bytes));
+        seen.insert(name, (stat_of(&meta), bytes));
     }
     Ok(seen)
 }
@@ -245,8 +254,7 @@ fn one_look(root: &Path, model: &Model, random: &mut fastrand::Rng) -> Verdict {
         return names(&what, &place, &files, &path);
     }
     let meta = said(&what, fs::symlink_metadata(&place))?;
-    let mtime = meta.mtime() * 1_000_000_000 + meta.mtime_nsec();
-    same(&what, &(meta.mode(), meta.len(), mtime), &(node.mode, node.size, node.mtime))?;
+    same(&what, &stat_of(&meta), &expected_stat(node))?;
     match (node.kind, &node.bytes) {
         (NodeType::Dir, _) => names(&what, &place, &files, &path),
         (NodeType::Symlink, bytes) => {

@@ -141,6 +141,20 @@ fn patch_takes_the_diff_of_an_odd_name() {
     }
 }
 
+#[test]
+fn a_symlink_leads_wherever_it_led_however_long_that_is() {
+    let project = Project::new(&[("x", "")]);
+    let Some(mounted) = project.mount() else { return };
+    let longest = "t/".repeat(2_047) + "t";
+    assert_eq!(longest.len(), 4_095);
+    for target in [&longest[..], "x", "/", "..", "//double", "ends/", "new\nline", "../../../../../../etc"] {
+        let tick = project.symlink("link", target);
+        let link = mounted.path(&format!("branches/main/@{tick}/link"));
+        assert_eq!(fs::read_link(&link).unwrap().as_os_str(), target);
+        assert_eq!(fs::symlink_metadata(&link).unwrap().len(), target.len() as u64);
+    }
+}
+
 /// 4,096 bytes: longer than what the kernel takes at once.
 fn deep() -> RelPath {
     let mut path = vec![b'd'; 255];

@@ -1,9 +1,11 @@
-//! What programs need not open, because the kernel knows that it is the same.
+//! What programs need not open: what the kernel knows to be the same, and what nobody lists.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::sample::{Thing, has, scene, shell_command};
+use tickfs_tests::mount::Project;
+
+use crate::sample::{Thing, has, scene, shell, shell_command};
 
 /// The files that a program opened, as `strace` saw it. `None`, after saying `skipped:`, where nothing may be traced.
 fn opened(dir: &std::path::Path, script: &str) -> Option<BTreeSet<String>> {
@@ -49,4 +51,26 @@ fn diff_of_neighbouring_ticks_opens_what_changed_and_nothing_else() {
     let plain =
         opened(&branch, &format!("diff -r --no-dereference @0/bin {}/bin", scene.plain.display())).unwrap();
     assert!(plain.contains("@0/bin/tool.sh"), "{plain:?}");
+}
+
+/// A careless grep or an indexer sees the base and the newest ticks, whatever the history is long.
+#[test]
+fn grep_of_the_whole_mount_stays_bounded() {
+    if !has("grep") {
+        return;
+    }
+    let project = Project::new(&[("dir/a.txt", "needle 0\n"), ("dir/b.txt", "hay\n")]);
+    let Some(mounted) = project.mount() else { return };
+    for n in 1..=300 {
+        project.save("dir/a.txt", format!("needle {n}\n"));
+    }
+    let said = shell(mounted.root(), "grep -rlI 'needle [0-9]' branches ticks | cut -d/ -f1-3 | sort -u");
+    let trees = said.lines().filter(|line| line.starts_with("branches/main/@"));
+    let listed: BTreeSet<String> = trees.map(|line| line.replace("branches/main/@", "")).collect();
+    let wanted = std::iter::once(0).chain(269..=300).map(|tick| tick.to_string());
+    assert_eq!(listed, wanted.collect::<BTreeSet<String>>());
+    let ticks: BTreeSet<&str> = said.lines().filter_map(|line| line.strip_prefix("ticks/")).collect();
+    assert!(ticks.len() <= 2 * 32 * 4, "{ticks:?}");
+    // All of the mount: it ends, and what could not be read is none.
+    shell(mounted.root(), "grep -rc needle . >/dev/null");
 }

@@ -96,6 +96,13 @@ impl Sample {
         sample.put("new\nline", Thing::file("a newline\n"));
         sample.put(b"\xff\xfe not UTF-8", Thing::file("bytes\n"));
         sample.put("übergrößenträger", Thing::file("UTF-8\n"));
+        sample.put("before-1970", Thing::file("old\n"));
+        sample.put("after-2038", Thing::file("new\n"));
+        for (path, mtime) in
+            [("before-1970", -1_000_000_000_000_000_001), ("after-2038", 4_000_000_000_123_456_789)]
+        {
+            sample.things.get_mut(&rel(path)).unwrap().mtime = mtime;
+        }
         sample
     }
 
