@@ -14,6 +14,7 @@ mod mounted;
 mod options;
 mod patterns;
 mod processors;
+mod queries;
 mod same;
 mod scope;
 mod values;

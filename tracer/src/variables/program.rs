@@ -23,8 +23,13 @@ const PYTHON_SHIM: &[(&str, &str)] = &[
     ("runtime", include_str!("../shims/python/runtime.py")),
     ("start", include_str!("../shims/python/start.py")),
 ];
-const NODE_SHIM: [&str; 2] =
-    [include_str!("../shims/node/rewrite.js"), include_str!("../shims/node/watch.js")];
+/// Only where queries are followed.
+const PYTHON_SQL: (&str, &str) = ("sql", include_str!("../shims/python/sql.py"));
+const NODE_SHIM: [&str; 3] = [
+    include_str!("../shims/node/rewrite.js"),
+    include_str!("../shims/node/watch.js"),
+    include_str!("../shims/node/sql.js"),
+];
 
 pub(super) struct Program {
     pub(super) child: Child,
@@ -60,7 +65,9 @@ impl Program {
         let mut wrapper = None;
         match language {
             Language::Python => {
-                let bundle = json!({ "settings": settings, "sources": PYTHON_SHIM });
+                let sql = options.flags.sql.then_some(&PYTHON_SQL);
+                let sources: Vec<&(&str, &str)> = PYTHON_SHIM.iter().chain(sql).collect();
+                let bundle = json!({ "settings": settings, "sources": sources });
                 let bundle = memory_file("tickfs-shim", bundle.to_string().as_bytes()).map_err(start)?;
                 command.args(["-c", BOOT]).arg(bundle.as_raw_fd().to_string());
                 command.args(inherited.iter().map(|fd| fd.as_raw_fd().to_string()));
@@ -70,8 +77,8 @@ impl Program {
                 let fds: Vec<i32> = inherited.iter().map(|fd| fd.as_raw_fd()).collect();
                 let dir = tempfile::Builder::new().prefix("tickfs-watch-").tempdir().map_err(start)?;
                 let path = dir.path().join("watch.cjs");
-                let [rewrite, watch] = NODE_SHIM;
-                let source = format!("const settings = {settings}, descriptors = {fds:?};\n{rewrite}{watch}");
+                let shim = NODE_SHIM.concat();
+                let source = format!("const settings = {settings}, descriptors = {fds:?};\n{shim}");
                 std::fs::write(&path, source).map_err(Error::io("write", &path))?;
                 command.args(["--expose-internals", "--require"]).arg(path);
                 wrapper = Some(dir);

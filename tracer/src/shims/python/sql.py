@@ -1,0 +1,158 @@
+# Which SQL statement runs where a variable changes: drivers are followed as they are loaded, and behave as ever.
+#
+# A statement counts from its execution until the next one in the same thread or task, or until its transaction ends or its
+# cursor is closed. Parameters are never looked at.
+import contextvars
+import functools
+import hashlib
+import re
+import sys
+
+running = contextvars.ContextVar("tickfs_query", default=0)
+known = {}  # statement -> its number
+runtime = None
+
+DRIVERS = {
+    "sqlite3": ("connect", None),
+    "psycopg2": ("connect", None),
+    "psycopg": (None, ("Cursor", "AsyncCursor", "Connection", "AsyncConnection")),
+    "pymysql.cursors": (None, ("Cursor",)),
+    "pymysql.connections": (None, ("Connection",)),
+    "mysql.connector.cursor": (None, ("MySQLCursor",)),
+    "mysql.connector.connection": (None, ("MySQLConnection",)),
+}
+EXECUTES = ("execute", "executemany", "executescript", "query")
+ENDS = ("commit", "rollback", "close", "__exit__")
+
+
+def current():
+    return running.get()
+
+
+def context(statement):
+    """What an event says of a statement."""
+    text = " ".join(statement.split())
+    operation = (re.match(r"\w+", text) or [""])[0].upper()
+    target = re.search(r"(?i)\b(?:into|from|update|table(?:\s+if(?:\s+not)?\s+exists)?|join)\s+([\"`\[]?[\w.]+)", text)
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return {"operation": operation, "table": target and target[1].strip("\"`["), "query_hash": "0x" + digest}
+
+
+def begin(statement):
+    statement = statement.decode("utf-8", "replace") if isinstance(statement, (bytes, bytearray)) else str(statement)
+    number = known.get(statement)
+    if number is None:
+        number = known[statement] = len(known) + 1
+        runtime.say(query={"id": number, "context": context(statement)})
+        runtime.agent.queries(1)
+    running.set(number)
+
+
+def end():
+    running.set(0)
+
+
+def executing(method):
+    @functools.wraps(method)
+    def execute(self, statement, *arguments, **named):
+        begin(statement)
+        return method(self, statement, *arguments, **named)
+
+    return execute
+
+
+def ending(method):
+    @functools.wraps(method)
+    def finish(self, *arguments, **named):
+        try:
+            return method(self, *arguments, **named)
+        finally:
+            end()
+
+    return finish
+
+
+def followed(cls):
+    """The methods of a class that run statements, and that end them, in their followed form."""
+    methods = {name: executing(getattr(cls, name)) for name in EXECUTES if hasattr(cls, name)}
+    methods.update({name: ending(getattr(cls, name)) for name in ENDS if hasattr(cls, name)})
+    return methods
+
+
+@functools.lru_cache(None)
+def subclass(cls):
+    """For classes that are written in C and cannot be changed."""
+    return type(cls.__name__, (cls,), {**followed(cls), "__module__": cls.__module__, "__qualname__": cls.__qualname__})
+
+
+def sqlite3_connect(module, connect):
+    cursor = subclass(module.Cursor)
+
+    @functools.lru_cache(None)
+    def connection(cls):
+        made = subclass(cls)
+
+        def open_cursor(self, factory=cursor, *arguments):
+            return cls.cursor(self, subclass(factory) if factory is module.Cursor else factory, *arguments)
+
+        made.cursor = open_cursor
+        return made
+
+    @functools.wraps(connect)
+    def connected(database, *arguments, **named):
+        if len(arguments) < 5:
+            named["factory"] = connection(named.get("factory", module.Connection))
+        return connect(database, *arguments, **named)
+
+    return connected
+
+
+def psycopg2_connect(module, connect):
+    from psycopg2 import extensions
+
+    @functools.wraps(connect)
+    def connected(*arguments, **named):
+        named.setdefault("cursor_factory", subclass(extensions.cursor))
+        named.setdefault("connection_factory", subclass(extensions.connection))
+        return connect(*arguments, **named)
+
+    return connected
+
+
+def follow(name, module):
+    connect, classes = DRIVERS[name]
+    if connect:
+        make = sqlite3_connect if name == "sqlite3" else psycopg2_connect
+        setattr(module, connect, make(module, getattr(module, connect)))
+    for cls in [getattr(module, cls, None) for cls in classes or ()]:
+        for method, replacement in followed(cls).items() if cls else ():
+            setattr(cls, method, replacement)
+
+
+class Finder:
+    """Follows a driver once it has been loaded."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in DRIVERS:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else getattr(finder, "find_spec", lambda *_: None)(name, path, target)
+            if spec and spec.loader:
+                execute = spec.loader.exec_module
+
+                def exec_module(module, execute=execute):
+                    execute(module)
+                    follow(name, module)
+
+                spec.loader.exec_module = exec_module
+                return spec
+        return None
+
+
+def install(given):
+    global runtime
+    runtime = given
+    for name in DRIVERS:
+        if name in sys.modules:
+            follow(name, sys.modules[name])
+    sys.meta_path.insert(0, Finder())
