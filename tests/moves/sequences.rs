@@ -284,3 +284,28 @@ fn a_thousand_files_go_back_and_forth() {
     desk.undo().unwrap();
     assert_eq!(desk.tree(), desk.tree_at("main@HEAD"));
 }
+
+/// As many paths as a directory has are put back one by one: none of it may cost what their square does.
+#[test]
+fn a_directory_of_many_files_is_put_back_as_one_file_is() {
+    let desk = Desk::new(&[("beside", "beside")]);
+    let write = |word: &str| (0..800).for_each(|n| desk.write(&format!("d/{}/f{n}", n % 30), word));
+    write("first");
+    desk.record();
+    let first = desk.view().last_tick().0.to_string();
+    write("second");
+    desk.record();
+    desk.save("beside", "later");
+    let moved = desk.revert_file("d", &first).unwrap();
+    assert_eq!(moved.files, 800);
+    assert_eq!(
+        (text(&desk, "d/7/f7").as_deref(), text(&desk, "beside").as_deref()),
+        (Some("first"), Some("later"))
+    );
+    assert_eq!(desk.record(), 0);
+    desk.undo().unwrap();
+    assert_eq!(desk.tree(), desk.tree_at("main@HEAD"));
+    desk.restore("d", &first).unwrap();
+    assert_eq!(text(&desk, "d/7/f7").as_deref(), Some("first"));
+    assert_eq!((desk.record(), desk.tree()), (0, desk.tree_at("main@HEAD")));
+}

@@ -3,7 +3,7 @@
 //! The last of `partial` that says something of a path decides: about itself, and about the directories above it and what
 //! was below it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Change, Entry, Point, Stand, Tree, View};
 use crate::error::Result;
@@ -34,9 +34,10 @@ impl View {
     pub fn changed_standing(&self, from: &Standing, to: &Standing) -> Result<Vec<Change>> {
         let changed = self.changed(from.tree.at(), to.tree.at())?;
         let mut paths: BTreeSet<RelPath> = changed.into_iter().map(|change| change.path).collect();
+        let trees = [from.trees(), to.trees()].concat();
         for (path, _) in from.partial.iter().chain(&to.partial) {
             paths.extend(std::iter::successors(Some(path.clone()), RelPath::parent));
-            for tree in from.trees().chain(to.trees()) {
+            for tree in &trees {
                 tree.walk(path, &mut |below, _| {
                     paths.insert(below.clone());
                     Ok(())
@@ -56,8 +57,12 @@ impl View {
 }
 
 impl Standing {
-    fn trees(&self) -> impl Iterator<Item = &Tree> {
-        std::iter::once(&self.tree).chain(self.partial.iter().map(|(_, tree)| tree))
+    /// Each tree that has a say, once.
+    fn trees(&self) -> Vec<&Tree> {
+        let mut trees = vec![&self.tree];
+        let mut known = HashSet::from([self.tree.at()]);
+        trees.extend(self.partial.iter().map(|(_, tree)| tree).filter(|tree| known.insert(tree.at())));
+        trees
     }
 
     /// The tree of the cursor's tick, `partial` aside.
@@ -66,39 +71,37 @@ impl Standing {
         &self.tree
     }
 
+    /// The same with one more path that is put back: what it says counts most.
+    pub fn put_back(&mut self, path: RelPath, then: Tree) {
+        self.partial.push((path, then));
+    }
+
     /// The point at which a path is what it is here.
     pub fn point_of(&self, path: &RelPath) -> Result<Point> {
-        for place in (0..self.partial.len()).rev() {
-            let (last, then) = &self.partial[place];
-            let decides = last == path
-                || self.resolve_behind(&self.partial[..place], path)?
-                    != self.resolve_behind(&self.partial[..=place], path)?;
-            if decides {
-                return Ok(then.at());
-            }
-        }
-        Ok(self.tree.at())
+        Ok(self.decide(path)?.1)
     }
 
     /// What a path is; `None` if nothing stands there.
     pub fn resolve(&self, path: &RelPath) -> Result<Option<Entry>> {
-        self.resolve_behind(&self.partial, path)
+        Ok(self.decide(path)?.0)
     }
 
-    fn resolve_behind(&self, partial: &[(RelPath, Tree)], path: &RelPath) -> Result<Option<Entry>> {
-        let Some(((last, then), earlier)) = partial.split_last() else { return self.tree.resolve(path) };
-        if last == path {
-            return then.resolve(path);
-        }
+    fn decide(&self, path: &RelPath) -> Result<(Option<Entry>, Point)> {
         let is_dir = |entry: &Entry| entry.version.kind == NodeType::Dir;
-        let before = self.resolve_behind(earlier, path)?;
-        if path.starts_with(last) && !then.resolve(last)?.as_ref().is_some_and(is_dir) {
-            return Ok(None);
+        let (mut found, mut at) = (self.tree.resolve(path)?, self.tree.at());
+        for (put_back, then) in &self.partial {
+            let decides = if put_back == path {
+                true
+            } else if path.starts_with(put_back) {
+                !then.resolve(put_back)?.as_ref().is_some_and(is_dir)
+            } else {
+                let needs_a_directory = put_back.starts_with(path) && !found.as_ref().is_some_and(is_dir);
+                needs_a_directory && then.resolve(put_back)?.is_some()
+            };
+            if decides {
+                (found, at) = (then.resolve(path)?, then.at());
+            }
         }
-        let needs_a_directory = last.starts_with(path) && !before.as_ref().is_some_and(is_dir);
-        if needs_a_directory && then.resolve(last)?.is_some() {
-            return then.resolve(path);
-        }
-        Ok(before)
+        Ok((found, at))
     }
 }

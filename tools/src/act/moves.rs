@@ -51,6 +51,7 @@ pub(super) fn undo(place: &Place<'_>, how: How) -> anyhow::Result<Report> {
         let to = to.clone();
         let what = match moved.as_str() {
             "undo" => format!("the undo was undone: back at {}@{}", label(view, at), at.tick),
+            "fork" => format!("back before the last move: at {}@{}", label(view, at), at.tick),
             moved => format!("the {moved} was undone: back at {}@{}", label(view, at), at.tick),
         };
         Ok((to, what))

@@ -198,31 +198,29 @@ impl Mutation<'_> {
         self.heads.branches.lineage(point.branch, point.tick)
     }
 
-    /// A path as the root has it by the cursor: `partial` speaks before the tree.
+    /// A path as the root has it by the cursor: `partial` speaks before the tree. The last of it that says something of the
+    /// path decides: about itself, and about the directories above it and what was below it, just as [`Self::bring_to`]
+    /// would make it.
     fn find_at_cursor(&self, path: &RelPath) -> Result<Option<Found>> {
-        self.find_behind(&self.require_cursor()?.partial, path)
-    }
-
-    /// The last of `partial` that says something of the path decides: about itself, and about the directories above it
-    /// and what was below it, just as [`Self::bring_to`] would make it.
-    fn find_behind(&self, partial: &[PartialPath], path: &RelPath) -> Result<Option<Found>> {
-        let Some((last, earlier)) = partial.split_last() else {
-            return self.find(&self.lineage(self.cursor_point()?), path);
-        };
-        let then = self.lineage(last.at);
-        if last.path == *path {
-            return self.find(&then, path);
-        }
         let is_dir = |found: &Found| found.version.kind == NodeType::Dir;
-        let before = self.find_behind(earlier, path)?;
-        if path.starts_with(&last.path) && !self.find(&then, &last.path)?.as_ref().is_some_and(is_dir) {
-            return Ok(None);
+        let mut found = self.find(&self.lineage(self.cursor_point()?), path)?;
+        for PartialPath { path: put_back, at } in &self.require_cursor()?.partial {
+            if !path.starts_with(put_back) && !put_back.starts_with(path) {
+                continue;
+            }
+            let then = self.lineage(*at);
+            let decides = if put_back == path {
+                true
+            } else if path.starts_with(put_back) {
+                !self.find(&then, put_back)?.as_ref().is_some_and(is_dir)
+            } else {
+                !found.as_ref().is_some_and(is_dir) && self.find(&then, put_back)?.is_some()
+            };
+            if decides {
+                found = self.find(&then, path)?;
+            }
         }
-        let needs_a_directory = last.path.starts_with(path) && !before.as_ref().is_some_and(is_dir);
-        if needs_a_directory && self.find(&then, &last.path)?.is_some() {
-            return self.find(&then, path);
-        }
-        Ok(before)
+        Ok(found)
     }
 
     fn find(&self, lineage: &Lineage, path: &RelPath) -> Result<Option<Found>> {

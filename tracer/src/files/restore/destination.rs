@@ -26,8 +26,8 @@ pub fn one_path(view: &View, from: &Stand, path: &RelPath, at: Point) -> Result<
     for below in paths_below(view, from, path, at)? {
         let same = |a: Option<Entry>, b: Option<Entry>| a.map(version_of) == b.map(version_of);
         if !same(reached.resolve(&below)?, then.resolve(&below)?) {
+            reached.put_back(below.clone(), then.clone());
             to.partial.push(PartialPath { path: below, at });
-            reached = view.standing(&to)?;
         }
     }
     Ok(to)
