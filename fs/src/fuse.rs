@@ -21,6 +21,7 @@ use fuser::{
 };
 use tickfs_store::ids::UnixNanos;
 
+use crate::ahead::Ahead;
 use crate::attr::{Attr, Kind};
 use crate::counters::{Counters, Operation};
 use crate::errno::errno;
@@ -37,11 +38,12 @@ pub(crate) struct Fuse {
     view: Arc<View>,
     counters: Arc<Counters>,
     pool: Pool,
+    ahead: Arc<Ahead>,
 }
 
 impl Fuse {
-    pub(crate) fn new(view: Arc<View>, counters: Arc<Counters>, pool: Pool) -> Self {
-        Self { view, counters, pool }
+    pub(crate) fn new(view: Arc<View>, counters: Arc<Counters>, pool: Pool, ahead: Arc<Ahead>) -> Self {
+        Self { view, counters, pool, ahead }
     }
 
     /// Answers here, or where it may take its time. A panic is an answer too: EIO.
@@ -203,6 +205,9 @@ impl Filesystem for Fuse {
         self.counters.count(Operation::Read);
         let (ino, size) = (Ino(ino.0), size as usize);
         let slow = self.view.is_slow_to_read(ino, size);
+        if offset == 0 {
+            self.ahead.reads(ino);
+        }
         self.answer(slow, reply, move |view, reply, counters| match view.read(ino, offset, size) {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(failed(view, counters, &error)),
@@ -236,7 +241,9 @@ impl Filesystem for Fuse {
         self.counters.count(Operation::Readdirplus);
         let ino = Ino(ino.0);
         let slow = self.view.is_slow_to_list(ino);
+        let ahead = Arc::clone(&self.ahead);
         self.answer(slow, reply, move |view, mut reply, counters| {
+            let mut known = Vec::new();
             let listed = view.readdir(ino, offset, true, &mut |entry| {
                 let name = OsStr::from_bytes(entry.name);
                 let (attr, lasts) = match &entry.entry {
@@ -244,10 +251,15 @@ impl Filesystem for Fuse {
                     Some(known) => (file_attr(&known.attr), known.name_lasts && known.attr_lasts),
                     None => (FileAttr { ino: INodeNo(entry.ino.0), ..absent() }, false),
                 };
-                reply.add(attr.ino, entry.cookie, name, &lifetime(lasts), &attr, Generation(0))
+                let full = reply.add(attr.ino, entry.cookie, name, &lifetime(lasts), &attr, Generation(0));
+                known.extend(entry.entry.filter(|_| !full).map(|known| known.attr));
+                full
             });
             match listed {
-                Ok(()) => reply.ok(),
+                Ok(()) => {
+                    reply.ok();
+                    ahead.listed(&known);
+                }
                 Err(error) => reply.error(failed(view, counters, &error)),
             }
         });
@@ -327,6 +339,11 @@ impl Notices {
         self.0.inval_entry(INodeNo(parent.0), OsStr::new(name))
     }
 
+    /// The whole of a file that never changes.
+    pub(crate) fn push(&self, ino: Ino, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.store(INodeNo(ino.0), 0, bytes)
+    }
+
     /// Attributes and names, or bytes, are others now.
     pub(crate) fn inode_changed(&self, ino: Ino) -> std::io::Result<()> {
         self.0.inval_inode(INodeNo(ino.0), 0, 0)
@@ -348,8 +365,14 @@ pub(crate) fn session(
     };
     let pool = Pool::new(2).map_err(refused("start the threads of the mount"))?;
     let acl = if allow_other { fuser::SessionACL::All } else { fuser::SessionACL::Owner };
-    let session =
-        fuser::Session::from_fd(Fuse::new(view, counters, pool), device, acl, fuser::Config::default())
-            .map_err(refused("agree with the kernel on a protocol"))?;
-    session.spawn().map_err(refused("start the event loop of the mount"))
+    let ahead = Ahead::new(Arc::clone(&view), Arc::clone(&counters));
+    let ahead = Arc::new(ahead.map_err(refused("start the threads of the mount"))?);
+    let begun = ahead.begin();
+    let fuse = Fuse::new(view, counters, pool, ahead);
+    let session = fuser::Session::from_fd(fuse, device, acl, fuser::Config::default())
+        .map_err(refused("agree with the kernel on a protocol"))?;
+    let session = session.spawn().map_err(refused("start the event loop of the mount"))?;
+    // Nobody else sets it.
+    begun.get_or_init(|| Notices::of(&session));
+    Ok(session)
 }

@@ -18,6 +18,7 @@ mod intern;
 
 mod view;
 
+mod ahead;
 mod counters;
 mod errno;
 mod fuse;

@@ -127,7 +127,7 @@ impl Place {
         let what: [(&str, &[&str], f64, f64); 3] = [
             ("ls -lR", &["ls", "-lR"], 60.0, 40.0),
             ("grep -r", &["grep", "-rc", "not in any file"], 100.0, 40.0),
-            ("tar c", &["tar", "-cf", "-"], f64::INFINITY, f64::INFINITY),
+            ("tar c", &["tar", "-P", "-cf", "-"], f64::INFINITY, f64::INFINITY),
         ];
         for (name, command, first_limit, second_limit) in what {
             let mut all: Vec<[Samples; 2]> = (0..3).map(|_| Default::default()).collect();

@@ -143,3 +143,29 @@ fn what_the_kernel_forgets_is_forgotten() {
     let interned = mounted.mount().view().interned();
     assert!(interned < 40, "{interned} texts are still known");
 }
+
+/// Whoever reads two files of a directory that was just listed is given the others before asking.
+#[test]
+fn small_files_are_pushed_once_two_of_them_were_read() {
+    let project = project();
+    let Some(mounted) = project.mount() else { return };
+    let dir = mounted.path("branches/main/@2/dir-05");
+    run("ls", &["-l"], &dir);
+    let file = |n: usize| dir.join(format!("file-{n:02}.txt"));
+    let expected = |n: usize| format!("needle 5 {n}\n").repeat(40);
+    let pushed = || mounted.mount().counters().all()["pushed"];
+    assert_eq!(fs::read_to_string(file(3)).unwrap(), expected(3));
+    assert_eq!(pushed(), 0, "one file alone is no reason");
+    assert_eq!(fs::read_to_string(file(4)).unwrap(), expected(4));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while pushed() < 13 {
+        assert!(std::time::Instant::now() < until, "{} files were pushed", pushed());
+        std::thread::yield_now();
+    }
+    let requests = asked(&mounted, || {
+        for n in 0..15 {
+            assert_eq!(fs::read_to_string(file(n)).unwrap(), expected(n));
+        }
+    });
+    assert_eq!(requests.get("read"), None, "{requests:?}");
+}
