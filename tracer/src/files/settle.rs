@@ -344,6 +344,7 @@ impl Settle {
             self.take_ready(&mut taken);
         }
         if waiting || ready && burst {
+            self.wait_for_origins(now);
             self.take_waiting(&mut taken, |waiting| waiting.last + SETTLE <= now);
         }
         self.take_open(&mut taken, |open| open.due <= now);
@@ -365,6 +366,18 @@ impl Settle {
         for (path, Ready { from, modified }) in std::mem::take(&mut self.ready) {
             let candidate = Candidate { from, force: true, modified, ..Candidate::new(path) };
             taken.push(Taken { candidate, unclosed: false });
+        }
+    }
+
+    /// What was moved from a path that is being written anew is its backup, and may be removed when that is done.
+    fn wait_for_origins(&mut self, now: Moment) {
+        if self.open.is_empty() {
+            return;
+        }
+        for waiting in self.waiting.values_mut() {
+            if waiting.from.as_ref().is_some_and(|from| self.open.contains_key(from)) {
+                (waiting.last, self.waiting_last) = (now, now);
+            }
         }
     }
 

@@ -84,6 +84,22 @@ fn a_backup_that_is_deleted_again_is_never_looked_at() {
     assert_eq!(play(&["f"], &script), one(5, &["f"]));
 }
 
+/// A large file, or a slow disk: the backup stands for longer than a new name waits.
+#[test]
+fn a_backup_is_waited_for_while_its_origin_is_being_written() {
+    let script = [
+        (0, "f", MovedFrom { cookie: 1 }),
+        (0, "f~", MovedTo { cookie: 1 }),
+        (1, "f", Made),
+        (1, "f", Modified),
+        (340, "f", Written),
+        (341, "f~", Removed),
+    ];
+    assert_eq!(play(&["f"], &script), one(341, &["f"]));
+    let kept = play(&["f"], &script[..5]);
+    assert_eq!(kept, [(341, vec!["f".to_owned()]), (401, vec!["f~<f".to_owned()])]);
+}
+
 #[test]
 fn a_new_name_and_a_removal_wait_for_their_other_half() {
     assert_eq!(play(&[], &[(0, "n", Made), (2, "n", Written)]), one(102, &["n"]));
