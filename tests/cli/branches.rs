@@ -18,7 +18,7 @@ fn labels(bench: &Bench) -> Vec<String> {
     list.as_array().unwrap().iter().map(|b| b["label"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Shows CV-97, CV-98.
+/// Shows CV-97, CV-98, CV-163.
 #[test]
 fn cli_branches_are_listed_as_they_are() {
     let bench = sample();
@@ -36,7 +36,9 @@ fn cli_branches_are_listed_as_they_are() {
         let chain = file["diff_chain"].as_array().unwrap();
         assert_eq!(branch["head"], *chain.last().unwrap());
         assert_eq!(branch["chain_length"], chain.len());
+        assert!(file.get("head").is_none(), "the format has no field for it");
     }
+    assert_eq!(bench.json(&["status", "--json"])["branch_head"], 3);
 }
 
 /// Shows CV-99, CV-100.
