@@ -76,6 +76,26 @@ fn watch_a_container_that_is_replaced_tells_no_more_and_its_successor_does() {
     assert_eq!(lines, [3, 5, 6, 7, 8]);
 }
 
+/// Shows WA-88, WA-89.
+#[test]
+fn watch_a_change_of_nothing_known_is_kept_with_unknown_fields() {
+    let bench = Bench::python(
+        "import sys\nagent = sys.modules['_tickfs.runtime'].agent\nagent.value(999, 4_000_000, 3, b'\\x01' * 8)\nagent.message(b'no json')\nagent.message(b'{\"variable\": {\"id\": \"x\"}}')\nx = watch(0, name='x')\nx = 1\n",
+    );
+    let shown = bench.watch(&["--user-script", "app.py"]);
+    // What could not be understood is counted, and the status says so.
+    assert_eq!(shown.status, 1, "{shown:?}");
+    assert!(shown.stderr.contains("2 records not understood"), "{shown:?}");
+    let events = bench.events("watcher_output");
+    assert_eq!(events.len(), 2);
+    assert_eq!(
+        (&events[0]["variable_id"], &events[0]["variable_name"]),
+        (&"unknown".into(), &"unknown_var".into())
+    );
+    assert_eq!(events[0]["function"], "<unseen>");
+    assert_eq!(events[1]["variable_name"], "x");
+}
+
 /// What no hook sees is found at the latest when the program ends.
 #[test]
 fn watch_a_change_behind_the_hooks_is_found_and_named_so() {
@@ -137,7 +157,7 @@ fn watch_says_when_there_are_too_many_variables() {
     assert!(shown.stderr.contains("RuntimeError: too many variables are watched"), "{}", shown.stderr);
 }
 
-/// Shows WA-39, WA-40, WA-41.
+/// Shows WA-39, WA-40, WA-41, WA-137.
 #[test]
 fn watch_options_of_one_variable_leave_the_others_alone() {
     let source = "\

@@ -80,7 +80,9 @@ impl Producer {
             rest = behind;
         }
         self.push_piece(Fixed { more: false, ..fixed }, rest);
-        if self.header().sleeping.0.load(Ordering::Relaxed) != 0 {
+        // One writer wakes it, once.
+        let sleeping = &self.header().sleeping.0;
+        if sleeping.load(Ordering::Relaxed) != 0 && sleeping.swap(0, Ordering::Relaxed) != 0 {
             self.ring_bell();
         }
     }

@@ -137,7 +137,6 @@ mod tests {
         }
     }
 
-    /// Shows WA-88.
     #[test]
     fn an_event_has_eleven_fields_and_what_a_processor_adds() {
         let mut json = String::new();

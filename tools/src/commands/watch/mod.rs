@@ -18,6 +18,10 @@ use crate::cli::Where;
 /// watcher_output/events.jsonl. Where a store records the script, the run is kept in it too: `tickfs watch list`,
 /// `watch log RUN NAME` and `watch last RUN NAME` look into it.
 ///
+/// Changes are seen by hooks: assignments in files of the script's directory that call watch() (in JavaScript, in all of them),
+/// and methods that change a value. What native code writes past them (numpy, ctypes, a memoryview, a file read into a
+/// buffer) is found when the program ends, as changed by `<unseen>`. A process that the program forks is not traced.
+///
 /// Exit status: that of the program (128 and the signal's number, if one ended it); 1 also where events could not be
 /// written; 2 where the script, a processor or an option cannot be used, and nothing has run.
 #[derive(Debug, Args)]
