@@ -30,4 +30,4 @@ pub use counters::{Counters, Operation};
 pub use error::{Error, Result};
 pub use inode::Ino;
 pub use mount::{Mount, detach};
-pub use view::{DirEntry, Entry, Extras, ListTicks, Options, Outdated, View};
+pub use view::{Bytes, DirEntry, Entry, Extras, ListTicks, Options, Outdated, View};

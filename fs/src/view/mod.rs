@@ -8,6 +8,9 @@
 //!   * Whoever asks after [`View::committed`] returned is answered from a state that holds the commit.
 //!   * Reading is only reading: nothing here writes, or asks the network.
 
+mod found;
+mod options;
+
 mod names;
 mod now;
 
@@ -34,20 +37,25 @@ mod ticks;
 mod tree;
 mod watch;
 
+mod rooms;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tickfs_store::history::{Moment, Point};
-use tickfs_store::ids::{BranchNo, Tick, UnixMillis, UnixNanos};
+use tickfs_store::history::Moment;
+use tickfs_store::ids::{BranchNo, Tick, UnixNanos};
 use tickfs_store::path::RelPath;
 use tickfs_store::runs::RunId;
 use tickfs_store::{Committed, Error as StoreError, Store, Version, render};
 
+pub use found::{Bytes, Entry};
+pub(crate) use found::{Found, NamedDir};
 pub use listing::DirEntry;
 use listing::Listing;
 pub(crate) use listing::first_cookie;
 use now::Now;
+pub use options::{Extras, ListTicks, Options};
 pub(crate) use texts::Recipe;
 
 use crate::attr::{Attr, Kind, Owner};
@@ -55,58 +63,6 @@ use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::inode::{Fixed, Ino, Object};
 use crate::intern::{self, InternTable, Interned, Text};
-
-/// Numbers of whoever records, for `stats.json`: a JSON object.
-pub type Extras = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
-
-/// How many ticks `branches/<b>/` and `ticks/` list. The others are found by their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListTicks {
-    Newest(u64),
-    All,
-}
-
-#[derive(Clone)]
-pub struct Options {
-    /// Others than the user who mounts may read, as far as the modes allow it.
-    pub allow_other: bool,
-    /// What `mount` and `df` show as the source; the root's path.
-    pub fsname: String,
-    pub list_ticks: ListTicks,
-    /// The moment now, and the zone that times are read in.
-    pub moment: Arc<dyn Fn() -> Moment + Send + Sync>,
-    /// For `stats.json`.
-    pub extras: Option<Extras>,
-    /// Shows the history of this one file.
-    pub single: Option<RelPath>,
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("fsname", &self.fsname)
-            .field("allow_other", &self.allow_other)
-            .field("list_ticks", &self.list_ticks)
-            .field("single", &self.single)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let fsname = "tickfs".to_owned();
-        let list_ticks = ListTicks::Newest(32);
-        let moment = Arc::new(the_moment);
-        Self { allow_other: false, fsname, list_ticks, moment, extras: None, single: None }
-    }
-}
-
-/// The system's clock and zone.
-fn the_moment() -> Moment {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let now = UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    Moment { now, zone: jiff::tz::TimeZone::system() }
-}
 
 /// What the kernel may keep for ever unless it is told, and is to be told now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,78 +73,6 @@ pub struct Outdated {
 
 fn labels_of(history: &tickfs_store::history::View) -> Vec<(BranchNo, String)> {
     history.branches().listed().map(|branch| (branch.no, branch.label.clone())).collect()
-}
-
-/// A name that was found, or an inode that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    pub attr: Attr,
-    /// The name stands for this for ever.
-    pub name_lasts: bool,
-    /// The attributes, and a file's bytes or a directory's names, are the same for ever.
-    pub attr_lasts: bool,
-}
-
-/// What a name stands for.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// Its inode number says it.
-    Object {
-        object: Object,
-        name_lasts: bool,
-    },
-    /// A path as it was, whose row is at hand already.
-    Version {
-        object: Object,
-        version: Version,
-    },
-    Text {
-        recipe: Recipe,
-        lasts: bool,
-    },
-    Link {
-        target: Vec<u8>,
-        mtime: UnixNanos,
-        name_lasts: bool,
-    },
-    Dir(NamedDir),
-    /// The events of a run, growing.
-    Stream(RunId),
-}
-
-/// A directory that a word names, where no number can.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum NamedDir {
-    Deleted(RelPath),
-    Diff { from: Point, to: Point, path: RelPath },
-    State(String),
-    Codevovle(codevovle::Dir),
-    Watch(watch::Dir),
-}
-
-/// Some bytes of a file or of a symlink's target.
-#[derive(Debug, Clone)]
-pub struct Bytes {
-    whole: Arc<[u8]>,
-    from: usize,
-    to: usize,
-}
-
-impl Bytes {
-    /// At most `len` bytes from `offset` on.
-    fn cut(whole: Arc<[u8]>, offset: u64, len: usize) -> Self {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
-        let to = from.saturating_add(len).min(whole.len());
-        Self { whole, from, to }
-    }
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.whole[self.from..self.to]
-    }
 }
 
 /// One store, shown. Its answers do not depend on the order in which they are asked for.
@@ -330,85 +214,6 @@ impl View {
     #[must_use]
     pub fn absence_lasts(&self, parent: Ino) -> bool {
         matches!(parent.object(), Some(Object::TreeDir { .. } | Object::Tick(_)))
-    }
-
-    fn find(&self, now: &Now, parent: Ino, name: &[u8]) -> Result<Option<Found>> {
-        match self.resolve(parent)? {
-            Place::Object(Object::Fixed(fixed)) => match fixed {
-                Fixed::Root => root::find(self, now, name),
-                Fixed::Branches => branches::find_branch(now, name),
-                Fixed::Ticks => ticks::find(self, now, name),
-                Fixed::Deleted => deleted::find(self, now, &RelPath::root(), name),
-                Fixed::Snapshots => snapshots::find(self, now, name),
-                Fixed::Diff => diff::find(self, now, name),
-                Fixed::Events => events::find(self, now, name),
-                Fixed::Journal => journal::find(self, false, name),
-                Fixed::Archive => journal::find(self, true, name),
-                Fixed::States => states::find_document(now, name),
-                Fixed::Codevovle => codevovle::find(self, now, &codevovle::Dir::Place(RelPath::root()), name),
-                Fixed::EventsJsonl => Err(Error::NotADirectory(parent)),
-                Fixed::Watch => watch::find_run(self, name),
-                // Its room is still to come.
-                Fixed::Handoff => Ok(None),
-            },
-            Place::Object(Object::TreeDir { tick, node }) => tree::find(self, now, tick, node, name),
-            Place::Object(Object::Past { at, node }) => files::find(self, now, at, node, name),
-            Place::Object(Object::Branch(no)) => branches::find(self, now, no, name),
-            Place::Object(Object::Tick(tick)) => ticks::find_part(self, now, tick, name),
-            Place::Named(dir) => match dir {
-                NamedDir::Deleted(path) => deleted::find(self, now, &path, name),
-                NamedDir::Diff { from, to, path } => diff::find_below(self, now, (from, to), &path, name),
-                NamedDir::State(document) => states::find(now, &document, name),
-                NamedDir::Codevovle(dir) => codevovle::find(self, now, &dir, name),
-                NamedDir::Watch(dir) => watch::find(self, &dir, name),
-            },
-            Place::Object(
-                Object::Version { .. } | Object::Saved { .. } | Object::Log(_) | Object::Segment { .. },
-            )
-            | Place::Link { .. }
-            | Place::Stream(_)
-            | Place::Text(_) => Err(Error::NotADirectory(parent)),
-        }
-    }
-
-    fn list(&self, now: &Now, dir: Ino, after: u64, out: &mut Listing<'_>) -> Result<()> {
-        match self.resolve(dir)? {
-            Place::Object(Object::Fixed(fixed)) => match fixed {
-                Fixed::Root => root::list(self, now, after, out),
-                Fixed::Branches => branches::list_branches(now, after, out),
-                Fixed::Ticks => ticks::list(self, now, after, out),
-                Fixed::EventsJsonl => Err(Error::NotADirectory(dir)),
-                Fixed::Deleted => deleted::list(self, now, &RelPath::root(), after, out),
-                Fixed::Snapshots => snapshots::list(self, now, after, out),
-                Fixed::Diff => out.fixed(after, vec![(b"README", readme::Of::Diff.found())]).map(drop),
-                Fixed::Events => events::list(after, out),
-                Fixed::Journal => journal::list(self, false, after, out),
-                Fixed::Archive => journal::list(self, true, after, out),
-                Fixed::States => states::list_documents(now, after, out),
-                Fixed::Codevovle => {
-                    codevovle::list(self, now, &codevovle::Dir::Place(RelPath::root()), after, out)
-                }
-                Fixed::Watch => watch::list_runs(self, after, out),
-                Fixed::Handoff => Ok(()),
-            },
-            Place::Object(Object::TreeDir { tick, node }) => tree::list(self, now, tick, node, after, out),
-            Place::Object(Object::Past { at, node }) => files::list(self, now, at, node, after, out),
-            Place::Object(Object::Branch(no)) => branches::list(self, now, no, after, out),
-            Place::Object(Object::Tick(tick)) => ticks::list_parts(self, now, tick, after, out),
-            Place::Named(named) => match named {
-                NamedDir::Deleted(path) => deleted::list(self, now, &path, after, out),
-                NamedDir::Diff { .. } => Ok(()),
-                NamedDir::State(document) => states::list(self, now, &document, after, out),
-                NamedDir::Codevovle(dir) => codevovle::list(self, now, &dir, after, out),
-                NamedDir::Watch(dir) => watch::list(self, &dir, after, out),
-            },
-            Place::Object(
-                Object::Version { .. } | Object::Saved { .. } | Object::Log(_) | Object::Segment { .. },
-            )
-            | Place::Link { .. }
-            | Place::Stream(_)
-            | Place::Text(_) => Err(Error::NotADirectory(dir)),
-        }
     }
 
     pub fn getattr(&self, ino: Ino) -> Result<Entry> {
