@@ -31,13 +31,10 @@ impl Served {
         self.process.id()
     }
 
-    /// SIGKILL: nothing is tidied up.
-    pub(crate) fn kill(mut self) -> PathBuf {
+    /// SIGKILL: nothing is tidied up before this is dropped.
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        let point = self.point.clone();
-        std::mem::forget(self);
-        point
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {
@@ -60,7 +57,7 @@ impl Drop for Served {
 }
 
 /// Whatever lies there.
-pub(crate) fn unmount(point: &Path) {
+fn unmount(point: &Path) {
     let mounted = fs::read_to_string("/proc/self/mountinfo").unwrap();
     if mounted.lines().any(|line| line.split(' ').nth(4) == point.to_str()) {
         rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).unwrap();
