@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use parking_lot::Mutex;
+use rustix::fs::inotify::ReadFlags;
 use tickfs_store::Store;
 use tickfs_store::disk::RealDisk;
 use tickfs_store::ids::StoreId;
