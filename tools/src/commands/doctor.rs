@@ -11,6 +11,7 @@ use tickfs_store::{Store, StoreWriter};
 
 use crate::cli::Where;
 use crate::error::Failure;
+use crate::serve::mounted;
 use crate::{now, output};
 
 /// How long a repair waits for another writer.
@@ -70,16 +71,16 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
         arguments.place.open_untouched()?
     };
     let depth = Depth { scrub: arguments.scrub, verify_journal: arguments.verify_journal };
-    let mut report = doctor::examine(&store, &surroundings(), depth)?;
+    let mut report = doctor::examine(&store, &surroundings(&store), depth)?;
     let mut mended = None;
     if arguments.repair {
         mended = Some(doctor::mend(&writer(&store)?, &report)?);
-        report = doctor::examine(&store, &surroundings(), depth)?;
+        report = doctor::examine(&store, &surroundings(&store), depth)?;
     }
     let mut compacted = None;
     if arguments.compact {
         compacted = Some(compact(&writer(&store)?)?);
-        report = doctor::examine(&store, &surroundings(), depth)?;
+        report = doctor::examine(&store, &surroundings(&store), depth)?;
     }
     let shown = Shown {
         well: report.is_well(),
@@ -177,23 +178,19 @@ fn line(finding: &Finding) -> String {
     format!("{severity}: {}: {what}{}{}", finding.kind, place.unwrap_or_default(), next.unwrap_or_default())
 }
 
-fn surroundings() -> Surroundings {
-    Surroundings { is_alive: Some(is_alive), dead_mounts: dead_mounts(), watches: None }
+fn surroundings(store: &Store) -> Surroundings {
+    Surroundings { is_alive: Some(is_alive), dead_mounts: dead_mounts(store), watches: None }
 }
 
 fn is_alive(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }
 
-/// Mounts of tickfs that nobody serves any more. Where the list of mounts cannot be read, none is known.
-fn dead_mounts() -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let of_tickfs = mounts.lines().filter(|line| line.contains(" - fuse.tickfs "));
-    let points = of_tickfs.filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-    points.filter(|point| is_disconnected(point)).collect()
-}
-
-fn is_disconnected(point: &Path) -> bool {
-    // ENOTCONN: the kernel's word for a mount whose process is gone.
-    std::fs::metadata(point).is_err_and(|error| error.kind() == std::io::ErrorKind::NotConnected)
+/// Mounts of this store's root that nobody serves any more. Where the list of mounts cannot be read, none is known.
+fn dead_mounts(store: &Store) -> Vec<PathBuf> {
+    let Ok(Some(scope)) = store.scope() else { return Vec::new() };
+    let source = mounted::source_of(&scope.root);
+    let mounts = mounted::all().unwrap_or_default().into_iter();
+    let of_root = mounts.filter(|m| m.is_ours() && m.source.to_string_lossy() == source);
+    of_root.map(|m| m.at).filter(|at| mounted::is_dead(at)).collect()
 }
