@@ -171,20 +171,22 @@ mod tests {
         let (mut ring, producer, _bell) = pair();
         const EACH: u32 = 20_000;
         std::thread::scope(|scope| {
-            for thread in 0..2 {
-                let producer = &producer;
+            let producer = &producer;
+            let writers = [0, 1].map(|thread| {
                 scope.spawn(move || {
                     (0..EACH).for_each(|n| producer.push(value(thread, KIND_VALUE), &n.to_le_bytes()))
-                });
-            }
+                })
+            });
             let (mut fixed, mut payload, mut next) = (Fixed::default(), Vec::new(), [0_u32; 2]);
             while next != [EACH; 2] {
+                let over = writers.iter().all(|writer| writer.is_finished());
                 match ring.next(&mut fixed, &mut payload) {
                     Next::Record => {
                         let expected = &mut next[fixed.variable as usize];
                         assert_eq!(payload, expected.to_le_bytes());
                         *expected += 1;
                     }
+                    Next::Nothing if over => panic!("{next:?} is all that came"),
                     Next::Nothing => std::thread::yield_now(),
                     Next::Damaged => panic!("the ring is damaged"),
                 }

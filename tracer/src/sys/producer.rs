@@ -104,7 +104,13 @@ impl Producer {
             let to_end = self.capacity - offset;
             let pad = if len > to_end { to_end } else { 0 };
             let end = head + (pad + len) as u64;
-            if end - header.tail.0.load(Ordering::Acquire) > self.capacity as u64 {
+            let tail = header.tail.0.load(Ordering::Acquire);
+            if tail > head {
+                // Others took this place meanwhile, and it was read already.
+                head = header.head.0.load(Ordering::Relaxed);
+                continue;
+            }
+            if end - tail > self.capacity as u64 {
                 self.wait()?;
                 head = header.head.0.load(Ordering::Relaxed);
                 continue;
