@@ -63,8 +63,6 @@ struct Active {
     name_unsynced: bool,
     /// An append failed: what it left behind `len` is dead.
     failed: bool,
-    /// The next group begins a new segment, however short this one is.
-    ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,18 +123,10 @@ impl JournalWriter {
         self.head_failures
     }
 
-    /// Whether the active segment has reached its length, or was ended: the next group begins a new one.
+    /// Whether the active segment has reached its length: the next group begins a new one.
     #[must_use]
     pub fn wants_roll(&self) -> bool {
-        self.active.as_ref().is_some_and(|active| active.ended || active.len >= self.options.roll_at)
-    }
-
-    /// Lets the next group begin a new segment, so that what was written so far can be sealed. One that is shorter than
-    /// `at_least` goes on: sealing it would gain nothing.
-    pub fn end_segment(&mut self, at_least: u64) {
-        if let Some(active) = self.active.as_mut().filter(|active| active.len >= at_least) {
-            active.ended = true;
-        }
+        self.active.as_ref().is_some_and(|active| active.len >= self.options.roll_at)
     }
 
     /// Begins a group. A full segment is left for a new one first.
@@ -240,15 +230,8 @@ impl JournalWriter {
             let file = self.disk.open_append(&path).map_err(Error::io("open for appending", &path))?;
             let len = file.len().map_err(Error::io("look at", &path))?;
             // What another process left unsynced is made durable by our first sync.
-            self.active = Some(Active {
-                id: last.id,
-                file,
-                len,
-                unsynced: true,
-                name_unsynced: true,
-                failed: false,
-                ended: false,
-            });
+            self.active =
+                Some(Active { id: last.id, file, len, unsynced: true, name_unsynced: true, failed: false });
             let tail = self.examine_active()?;
             self.adopt(last.id, tail);
         } else {
@@ -328,15 +311,7 @@ impl JournalWriter {
             self.poisoned = true;
             return Err(Error::Poisoned { path: self.dir.path().to_path_buf() });
         }
-        self.active = Some(Active {
-            id,
-            file,
-            len: 0,
-            unsynced: false,
-            name_unsynced: false,
-            failed: false,
-            ended: false,
-        });
+        self.active = Some(Active { id, file, len: 0, unsynced: false, name_unsynced: false, failed: false });
         self.stamped = Stamped::default();
         self.write_head();
         Ok(())

@@ -412,40 +412,6 @@ fn a_roll_makes_a_checkpoint_and_compaction_parks_what_it_makes_redundant() {
     assert_eq!(store.view().unwrap().entities(&ItemType::HANDOFF).unwrap().len(), 7);
 }
 
-/// A base is many records that are alike: sealed at once they take a tenth of the room.
-#[test]
-fn the_base_of_many_files_is_sealed_and_that_of_a_few_goes_on() {
-    for (files, segments) in [(5_usize, 1), (500, 2)] {
-        let temp = tempfile::tempdir().unwrap();
-        let store = open_new(&temp.path().join("s"));
-        let writer = writer(&store);
-        writer
-            .mutate(UnixMillis(10), move |m| {
-                m.base(&RelPath::root(), &meta(NodeType::Dir), Content::None)?;
-                for n in 0..files {
-                    m.base(&path(&format!("f{n}")), &meta(NodeType::File), Content::Bytes(vec![b'x'; n]))?;
-                }
-                m.finish_base("8c3c0c0e-0000-4000-8000-000000000001")
-            })
-            .unwrap();
-        assert_eq!(save(&writer, "f1", "changed"), Saved::Ticked(Tick(1)));
-        assert_eq!(writer.upkeep_failures(), Vec::<String>::new());
-        let names: Vec<_> = std::fs::read_dir(store.layout().journal())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.starts_with("seg-"))
-            .collect();
-        let sealed = names.iter().filter(|name| name.ends_with(".zst")).count();
-        assert_eq!((names.len(), sealed), (segments, segments - 1), "{names:?}");
-        drop(writer);
-        std::fs::remove_file(store.layout().index()).unwrap();
-        let store = Store::open(Arc::clone(store.disk()), store.layout().dir()).unwrap();
-        store.refresh(who()).unwrap();
-        assert_eq!(text(&tree(&store, 1, 1), "f1"), Some("changed".to_owned()));
-        assert_eq!(text(&tree(&store, 1, 0), "f4"), Some("xxxx".to_owned()));
-    }
-}
-
 fn proof_of(store: &Store) -> std::path::PathBuf {
     store.layout().dir().join("index.db.sum")
 }

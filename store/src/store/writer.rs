@@ -49,9 +49,6 @@ pub struct Committed {
     pub rolled: bool,
 }
 
-/// The base ends its segment from so many bytes on: its many records are alike, and sealed they take a tenth.
-const WORTH_SEALING: u64 = 64 * 1024;
-
 type Listener = Arc<dyn Fn(&Committed) + Send + Sync>;
 
 struct Inner {
@@ -284,7 +281,6 @@ impl Inner {
         let savepoints = jobs.len() > 1;
         execute(db, "BEGIN IMMEDIATE")?;
         let before = self.journal.end().segment;
-        let had_base = self.heads.cursor.is_some();
         let mut group = self.journal.begin(now)?;
         let empty = group.len();
         let mut durable = false;
@@ -337,9 +333,6 @@ impl Inner {
         }
         // The journal has it: from here on the change stands, whatever becomes of the index.
         let projected = index::set_watermark(db, end).and_then(|()| execute(db, "COMMIT"));
-        if !had_base && self.heads.cursor.is_some() {
-            self.journal.end_segment(WORTH_SEALING);
-        }
         match projected {
             Ok(()) => self.publish(store),
             Err(_) => {
