@@ -68,6 +68,23 @@ fn daemon_stop_says_that_the_process_was_dead_already() {
     assert_eq!(bench.metadata_names(), [""; 0]);
 }
 
+/// A process that was killed keeps its lock until the last of its threads is gone.
+#[test]
+fn daemon_stop_waits_for_one_that_is_dying() {
+    let bench = Bench::new();
+    bench.ok(&["init"]);
+    let mut dead = std::process::Command::new("true").spawn().unwrap();
+    dead.wait().unwrap();
+    put_metadata(&bench, "f", dead.id());
+    let lock = std::fs::File::open(bench.store().join("LOCK")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let stop = bench.command().args(["daemon", "stop", "--file", "f"]).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    drop(lock);
+    assert!(Running(stop).0.wait().unwrap().success());
+    assert_eq!(bench.metadata_names(), [""; 0]);
+}
+
 fn put_metadata(bench: &Bench, file: &str, pid: u32) {
     std::fs::create_dir_all(bench.store().join("daemons")).unwrap();
     let metadata = json!({"file": file, "pid": pid, "process_began": null, "interval": 0.5,

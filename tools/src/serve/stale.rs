@@ -3,15 +3,20 @@
 //! Invariant: it is removed under the store's lock, so that what a process that begins just now has written stays.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tickfs_store::disk::DiskLock;
 use tickfs_store::path::RelPath;
 use tickfs_store::{Error, Store};
 
 use super::{metadata, mountpoint};
+use crate::client::Conversation;
 
-/// `false`: there was none, or somebody else has the lock and sees to it.
+/// So long may a process that was killed take to end: it has the lock until the last of its threads is gone.
+const ENDING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// `false`: there was none, or a process that serves the store has the lock and sees to it.
 pub(crate) fn remove(store: &Store, file: Option<&RelPath>) -> anyhow::Result<bool> {
     match lock(store)? {
         Some(_lock) => metadata::remove(store, file),
@@ -27,8 +32,16 @@ pub(crate) fn tidy_mounts(store: &Store, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `None`: a process has begun to serve the store, or a command works in it for long.
 fn lock(store: &Store) -> anyhow::Result<Option<Box<dyn DiskLock>>> {
     let path = store.layout().lock();
-    let lock = store.disk().lock(&path, Duration::ZERO);
-    Ok(lock.map_err(|source| Error::Io { action: "lock", path, source })?)
+    let began = Instant::now();
+    loop {
+        let lock = store.disk().lock(&path, PAUSE);
+        let lock = lock.map_err(|source| Error::Io { action: "lock", path: path.clone(), source })?;
+        let is_served = || !matches!(Conversation::open(store.layout().dir()), Ok(None));
+        if lock.is_some() || began.elapsed() > ENDING || is_served() {
+            return Ok(lock);
+        }
+    }
 }
