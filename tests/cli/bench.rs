@@ -13,20 +13,13 @@ use tickfs_store::ids::{UnixMillis, UnixNanos};
 use tickfs_store::journal::entry::{NodeType, Writer};
 use tickfs_store::path::RelPath;
 use tickfs_store::{Content, Meta, Store, StoreWriter};
+pub(crate) use tickfs_tests::program::{Shown, is_installed};
 
 pub(crate) const TICKFS: &str = env!("CARGO_BIN_EXE_tickfs");
 pub(crate) const NOW: UnixMillis = UnixMillis(1_763_640_900_123);
 
 pub(crate) struct Bench {
     temp: tempfile::TempDir,
-}
-
-/// What a run of the binary showed.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Shown {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) status: i32,
 }
 
 impl Bench {
@@ -128,13 +121,7 @@ impl Bench {
     }
 
     pub(crate) fn shown(&self, command: &mut Command) -> Shown {
-        let output = command.output().unwrap();
-        let same = |bytes: &[u8]| self.same_everywhere(&String::from_utf8_lossy(bytes));
-        Shown {
-            stdout: same(&output.stdout),
-            stderr: same(&output.stderr),
-            status: output.status.code().unwrap_or(-1),
-        }
+        Shown::of(command, |text| self.same_everywhere(text))
     }
 
     /// Runs it, and holds what it showed against `golden/NAME.txt`.
@@ -228,16 +215,6 @@ pub(crate) fn save(writer: &StoreWriter, saves: usize) {
         let text = text.into_bytes();
         writer.mutate(NOW, move |m| m.save(&rel("a"), &meta(NodeType::File), Content::Bytes(text))).unwrap();
     }
-}
-
-/// `false`, and said, where a tool that a test needs is not installed.
-pub(crate) fn is_installed(tool: &str) -> bool {
-    let found =
-        Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !found {
-        println!("skipped: {tool} is not installed");
-    }
-    found
 }
 
 /// The binary as a user who may not write where `path` lies. Root may write everywhere, so that it has to become another.

@@ -4,28 +4,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+pub(crate) use tickfs_tests::program::{Running, Shown, Signal, is_alive, is_installed, signal, wait_until};
 
 pub(crate) const TICKFS: &str = env!("CARGO_BIN_EXE_tickfs");
-const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Bench {
     temp: tempfile::TempDir,
     /// The binary, in a directory where any user may run it.
     binary: PathBuf,
     as_stranger: bool,
-}
-
-/// What a run of the binary showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) status: i32,
 }
 
 impl Bench {
@@ -99,15 +89,7 @@ impl Bench {
     }
 
     pub(crate) fn shown(&self, command: &mut Command) -> Shown {
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| {
-            String::from_utf8_lossy(bytes).replace(&self.path("").display().to_string(), "/p/")
-        };
-        Shown {
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-            status: output.status.code().unwrap_or(-1),
-        }
+        Shown::of(command, |text| text.replace(&self.path("").display().to_string(), "/p/"))
     }
 
     /// A run that is to succeed: what it printed.
@@ -200,56 +182,10 @@ impl Drop for Bench {
     }
 }
 
-/// A child that is ended with the test.
-pub(crate) struct Running(pub(crate) Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.0.try_wait().unwrap().is_none() {
-            self.0.kill().unwrap();
-            self.0.wait().unwrap();
-        }
-    }
-}
-
 pub(crate) fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten();
     let mut names: Vec<String> =
         entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
-}
-
-/// Lives, and is no zombie.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
-}
-
-pub(crate) fn signal(pid: u32, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    match kill_process(pid, signal) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(error) => panic!("could not signal {pid:?}: {error}"),
-    }
-}
-
-/// Looks again and again until it holds.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < DEADLINE, "in vain it was awaited that {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// `false`, and said, where a tool that a test needs is not installed.
-pub(crate) fn is_installed(tool: &str) -> bool {
-    let found =
-        Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !found {
-        println!("skipped: {tool} is not installed");
-    }
-    found
 }

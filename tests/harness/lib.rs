@@ -6,4 +6,5 @@ pub mod corpus;
 pub mod crash;
 pub mod model;
 pub mod mount;
+pub mod program;
 pub mod session;

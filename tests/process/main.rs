@@ -11,7 +11,7 @@ mod stray;
 mod system_calls;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,34 +20,12 @@ use tickfs_store::ids::{StoreId, UnixMillis};
 use tickfs_store::journal::entry::{ItemType, Writer};
 use tickfs_store::journal::{JournalDir, ReadReport, scan_all};
 use tickfs_store::{Result, Store, StoreWriter};
+use tickfs_tests::program::Running;
 
 fn storm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_storm"));
     command.stdin(Stdio::null());
     command
-}
-
-/// Ends with the test that started it.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        Self(command.spawn().unwrap())
-    }
-
-    fn succeeds(mut self) {
-        let status = self.0.wait().unwrap();
-        assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.0.try_wait().unwrap().is_none() {
-            self.0.kill().unwrap();
-            self.0.wait().unwrap();
-        }
-    }
 }
 
 /// Where `storm` has its store.

@@ -4,19 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+pub(crate) use tickfs_tests::program::{Shown, is_installed};
 
 pub(crate) const TICKFS: &str = env!("CARGO_BIN_EXE_tickfs");
 
 pub(crate) struct Bench {
     temp: tempfile::TempDir,
-}
-
-/// What a run of the binary showed.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Shown {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) status: i32,
 }
 
 impl Bench {
@@ -76,13 +69,7 @@ impl Bench {
 }
 
 pub(crate) fn shown(command: &mut Command) -> Shown {
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Shown {
-        stdout: text(&output.stdout),
-        stderr: text(&output.stderr),
-        status: output.status.code().unwrap_or(-1),
-    }
+    Shown::of(command, str::to_owned)
 }
 
 /// The events of one variable.
@@ -103,16 +90,6 @@ pub(crate) fn applied(before: &[u8], event: &Value) -> Vec<u8> {
     let end = bytes.iter().position(Option::is_none).unwrap_or(bytes.len());
     assert!(bytes[end..].iter().all(Option::is_none), "{event}");
     bytes.into_iter().flatten().collect()
-}
-
-/// `false`, and said, where a program that a test needs is not installed.
-pub(crate) fn is_installed(program: &str) -> bool {
-    let found =
-        Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !found {
-        println!("skipped: {program} is not installed");
-    }
-    found
 }
 
 pub(crate) fn lines(path: &Path) -> usize {
