@@ -4,7 +4,7 @@ use crate::bench::Bench;
 
 #[test]
 fn cli_help_says_what_was_agreed() {
-    let commands: [&[&str]; 26] = [
+    let commands: [&[&str]; 27] = [
         &["--help"],
         &["init", "--help"],
         &["mount", "--help"],
@@ -27,6 +27,7 @@ fn cli_help_says_what_was_agreed() {
         &["inspect", "--help"],
         &["watch", "--help"],
         &["watch", "log", "--help"],
+        &["watch", "module", "--help"],
         &["export", "--help"],
         &["migrate", "--help"],
         &["completions", "--help"],

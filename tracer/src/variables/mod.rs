@@ -7,6 +7,7 @@ mod counts;
 mod delta;
 mod error;
 mod event;
+mod module;
 mod options;
 mod output;
 mod processor;
@@ -16,6 +17,7 @@ mod session;
 mod symbols;
 
 pub use error::{Error, Result};
+pub use module::module_files;
 pub use options::{Announce, Depth, Flags, Kept, Language, Level, Options};
 pub use scope::FilesScope;
 pub use session::{Ended, trace};

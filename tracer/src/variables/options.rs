@@ -46,7 +46,7 @@ impl Language {
     pub fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "py" => Some(Self::Python),
-            "js" => Some(Self::JavaScript),
+            "js" | "mjs" | "cjs" => Some(Self::JavaScript),
             _ => None,
         }
     }

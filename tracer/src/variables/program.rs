@@ -25,10 +25,11 @@ const PYTHON_SHIM: &[(&str, &str)] = &[
 ];
 /// Only where queries are followed.
 const PYTHON_SQL: (&str, &str) = ("sql", include_str!("../shims/python/sql.py"));
-const NODE_SHIM: [&str; 3] = [
+const NODE_SHIM: [&str; 4] = [
     include_str!("../shims/node/rewrite.js"),
     include_str!("../shims/node/watch.js"),
     include_str!("../shims/node/sql.js"),
+    include_str!("../shims/node/modules.js"),
 ];
 
 pub(super) struct Program {
@@ -36,8 +37,8 @@ pub(super) struct Program {
     pub(super) ring: Ring,
     /// The program's end wakes this one up; when the program is gone, it is closed.
     pub(super) bell: UnixStream,
-    /// The shim that Node loads; it is removed once it has been loaded.
-    pub(super) wrapper: Option<tempfile::TempDir>,
+    /// The shim that Node loads, in each thread that the program starts; it goes with this.
+    _wrapper: Option<tempfile::TempDir>,
 }
 
 impl Program {
@@ -89,7 +90,7 @@ impl Program {
             fcntl_setfd(fd, FdFlags::empty()).map_err(|error| start(error.into()))?;
         }
         let child = command.spawn().map_err(start)?;
-        Ok(Self { child, ring, bell, wrapper })
+        Ok(Self { child, ring, bell, _wrapper: wrapper })
     }
 }
 

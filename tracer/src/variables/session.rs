@@ -129,9 +129,6 @@ impl Session<'_> {
             for signal in signals.pending() {
                 forward(&program, &signal);
             }
-            if self.attached {
-                program.wrapper = None;
-            }
             if self.sink.output.is_due() {
                 self.sink.flush();
             }
@@ -219,6 +216,7 @@ impl Session<'_> {
             Message::NoMain {} => {
                 announce(Level::Info, "the script defines no main(): its module-level code was traced")
             }
+            Message::Ended(id) => drop(self.symbols.instances.remove(&id)),
             Message::Note(note) => announce(Level::Warning, &note),
             Message::Invalid(what) => self.invalid = Some(what),
             Message::Untraced(id) => {

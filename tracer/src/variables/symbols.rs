@@ -20,6 +20,8 @@ pub(super) enum Message {
     },
     /// A variable of a function that is watched and not traced.
     Untraced(u32),
+    /// Its object is no more: no change of it comes after this.
+    Ended(u32),
     /// The script has no `main`.
     NoMain {},
     Note(String),

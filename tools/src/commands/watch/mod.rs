@@ -3,6 +3,7 @@
 mod last;
 mod list;
 mod log;
+mod module;
 mod program;
 
 use std::io::Write;
@@ -18,9 +19,11 @@ use crate::cli::Where;
 /// watcher_output/events.jsonl. Where a store records the script, the run is kept in it too: `tickfs watch list`,
 /// `watch log RUN NAME` and `watch last RUN NAME` look into it.
 ///
-/// Changes are seen by hooks: assignments in files of the script's directory that call watch() (in JavaScript, in all of them),
-/// and methods that change a value. What native code writes past them (numpy, ctypes, a memoryview, a file read into a
-/// buffer) is found when the program ends, as changed by `<unseen>`. A process that the program forks is not traced.
+/// Changes are seen by hooks: assignments in files of the program that call watch() (in JavaScript, in all of them), methods
+/// that change a value, and attributes that are set. The program's files are those below the working directory, or else the
+/// script's, and not installed packages (site-packages, node_modules). What goes past the hooks (numpy, ctypes, a memoryview,
+/// a file read into a buffer, exec, globals()) is found when the program ends, as changed by `<unseen>`. A process that the
+/// program forks is not traced.
 ///
 /// Exit status: that of the program (128 and the signal's number, if one ended it); 1 also where events could not be
 /// written; 2 where the script, a processor or an option cannot be used, and nothing has run.
@@ -38,6 +41,7 @@ enum Verb {
     List(list::Arguments),
     Log(log::Arguments),
     Last(last::Arguments),
+    Module(module::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<()> {
@@ -46,6 +50,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
         Some(Verb::List(arguments)) => list::run(arguments, out),
         Some(Verb::Log(arguments)) => log::run(arguments, out),
         Some(Verb::Last(arguments)) => last::run(arguments, out),
+        Some(Verb::Module(arguments)) => module::run(arguments, out),
     }
 }
 

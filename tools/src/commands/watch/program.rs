@@ -18,7 +18,7 @@ use crate::{client, find, now};
 
 #[derive(Debug, Args)]
 pub(super) struct Traced {
-    /// The program: a .py or .js file. A .js file must export main(), which is called; in a .py file main() is called
+    /// The program: a .py, .js, .mjs or .cjs file. JavaScript must export main(), which is called; in a .py file main() is called
     /// if there is one and the file did not call it itself
     #[arg(long, value_name = "SCRIPT", required = true)]
     user_script: Option<PathBuf>,

@@ -6,9 +6,10 @@ const say = (answer) => fs.writeSync(1, JSON.stringify(answer) + "\n");
 process.stdout.write = process.stderr.write.bind(process.stderr);
 console.log = console.info = console.debug = console.error;
 
-function load() {
+async function load() {
   try {
-    const { main } = require(path);
+    const loaded = await import(require("url").pathToFileURL(path));
+    const main = loaded.main ?? loaded.default?.main;
     return typeof main === "function" ? { main } : { error: "it exports no main(event)" };
   } catch (error) {
     console.error(error);
@@ -27,10 +28,8 @@ async function answer(main, line) {
   }
 }
 
-const { main, error } = load();
-if (error) {
-  say({ error });
-} else {
+load().then(({ main, error }) => {
+  if (error) return say({ error });
   say({ ready: true });
-  require("readline").createInterface({ input: process.stdin }).on("line", (line) => answer(main, line));
-}
+  return require("readline").createInterface({ input: process.stdin }).on("line", (line) => answer(main, line));
+});

@@ -1,7 +1,8 @@
-// Puts a hook behind every assignment to a watched name, and behind every assignment to an element.
+// Puts a hook behind every assignment to a watched name, and behind every assignment to an element or a property.
 //
 // A name is watched where it is assigned from an expression that calls `watch(…)`; a hidden variable stands beside it in
-// the same scope. Text is only put in, never moved to another line, so that line numbers stay.
+// the same scope. Which property of which object is watched is known when the program runs: any may be. Text is only put
+// in, never moved to another line, so that line numbers stay.
 
 class Scope {
   constructor(kind, node, parent, name) {
@@ -46,22 +47,59 @@ function namesIn(pattern, found = []) {
   return found;
 }
 
-function callsWatch(node) {
-  if (!node || isFunction(node)) return false;
-  if (node.type === "CallExpression" && node.callee.name === "watch") return true;
-  return children(node).some(callsWatch);
+/** The members of objects that a pattern assigns to. */
+function membersIn(pattern) {
+  if (!pattern || isFunction(pattern)) return [];
+  if (pattern.type === "MemberExpression") return [pattern];
+  return /Pattern$|^Property$|^RestElement$/.test(pattern.type) ? children(pattern).flatMap(membersIn) : [];
+}
+
+/** How code calls `watch`: by its bare name, or by what it has made of the module `tickfs`. */
+function watchers(tree) {
+  const names = new Set(["watch"]);
+  const modules = new Set();
+  const imported = new Set();
+  const take = (name, of) => {
+    imported.add(of);
+    (name === "watch" ? names : modules).add(of);
+  };
+  for (const node of tree.body) {
+    if (node.type === "ImportDeclaration" && node.source.value === "tickfs") {
+      for (const part of node.specifiers) take(part.imported?.name, part.local.name);
+    }
+    for (const { id, init } of node.type === "VariableDeclaration" ? node.declarations : []) {
+      if (init?.callee?.name !== "require" || init.arguments[0]?.value !== "tickfs") continue;
+      if (id.type === "Identifier") take(null, id.name);
+      for (const part of id.properties ?? []) if (part.value?.type === "Identifier") take(part.key.name, part.value.name);
+    }
+  }
+  const isWatch = ({ name, type, object, property }) =>
+    names.has(name) || (type === "MemberExpression" && modules.has(object.name) && property.name === "watch");
+  const calls = (node) => {
+    if (!node || isFunction(node)) return false;
+    return (node.type === "CallExpression" && isWatch(node.callee)) || children(node).some(calls);
+  };
+  return { calls, imported };
+}
+
+/** The names that a declaration declares. */
+function namesOf(declaration) {
+  if (!declaration) return [];
+  return declaration.id ? [declaration.id.name] : (declaration.declarations ?? []).flatMap(({ id }) => namesIn(id));
 }
 
 /** Finds the scopes and what they declare, which names are watched, and what is said of `main`. */
 function survey(tree) {
   const scopes = new Map();
-  const found = { scopes, ownWatch: false, callsMain: false, hasMain: false };
+  const { calls: callsWatch, imported } = watchers(tree);
+  const found = { scopes, callsWatch, ownWatch: false, callsMain: false, hasMain: false };
   const assigned = [];
+  const isModule = tree.sourceType === "module";
 
   function enter(kind, node, scope, name) {
     const made = new Scope(kind, node, scope, name);
     const body = node.type === "Program" ? node.body : node.body?.body;
-    made.strict ||= node.type === "ClassBody" || (Array.isArray(body) && body.some((part) => part.directive === "use strict"));
+    made.strict ||= isModule || node.type === "ClassBody" || (Array.isArray(body) && body.some((part) => part.directive === "use strict"));
     scopes.set(node, made);
     return made;
   }
@@ -69,7 +107,7 @@ function survey(tree) {
   function visit(node, scope, name) {
     if (isFunction(node)) {
       const own = node.id?.name ?? name;
-      if (node.type === "FunctionDeclaration") scope.home.names.add(own);
+      if (node.type === "FunctionDeclaration" && node.id) scope.home.names.add(own);
       const inner = enter("function", node, scope, own ?? "<anonymous>");
       node.params.flatMap((part) => namesIn(part)).forEach((param) => inner.names.add(param));
       node.params.forEach((part) => visit(part, inner));
@@ -78,7 +116,14 @@ function survey(tree) {
     let inner = scope;
     if (node.type === "BlockStatement" || node.type === "ClassBody") inner = enter("block", node, scope, scope.name);
     if (/^For|^Switch/.test(node.type)) inner = enter("block", node, scope, scope.name);
-    if (node.type === "ClassDeclaration") scope.names.add(node.id.name);
+    if (node.type === "ClassDeclaration" && node.id) scope.names.add(node.id.name);
+    if (/^Import.*Specifier$/.test(node.type)) scope.names.add(node.local.name);
+    if (/^ExportNamed/.test(node.type)) {
+      found.hasMain ||= node.specifiers.some((part) => part.exported.name === "main");
+      found.hasMain ||= namesOf(node.declaration).includes("main");
+    }
+    // What a module exports of another one is known when it runs.
+    found.hasMain ||= node.type === "ExportAllDeclaration";
     if (node.type === "CatchClause" && node.param) {
       inner = enter("block", node, scope, scope.name);
       namesIn(node.param).forEach((part) => inner.names.add(part));
@@ -100,22 +145,23 @@ function survey(tree) {
       found.hasMain ||= whole && node.right.type !== "ObjectExpression";
     }
     if (node.type === "CallExpression" && node.callee.name === "main") found.callsMain ||= scope.home.kind === "program";
-    const named = node.type === "MethodDefinition" || node.type === "Property" ? node.key.name : node.id?.name;
+    // What a function without a name is called: by what it is assigned to.
+    const named = (node.key ?? node.id ?? node.left?.property ?? node.left)?.name;
     children(node).forEach((part) => visit(part, inner, named));
   }
 
   const program = enter("program", tree, null, "<module>");
   tree.body.forEach((part) => visit(part, program));
   found.hasMain ||= program.names.has("main");
-  found.ownWatch = [...scopes.values()].some((scope) => scope.names.has("watch"));
+  found.ownWatch = [...scopes.values()].some((scope) => scope.names.has("watch") && !(scope === program && imported.has("watch")));
   if (!found.ownWatch) {
     for (const [scope, names] of assigned) names.forEach((name) => scope.owner(name).watched.add(name));
   }
   return found;
 }
 
-/** The source with its hooks. `newSite(function, line)` numbers a place. */
-function rewritten(source, tree, found, newSite) {
+/** The source with its hooks. `newSite(function, line)` numbers a place; `instead` is imported for `tickfs`, if not null. */
+function rewritten(source, tree, found, newSite, instead) {
   const opens = new Map();
   const closes = new Map();
   const gaps = [];
@@ -125,6 +171,14 @@ function rewritten(source, tree, found, newSite) {
   const watched = (scope, name) => scope.owner(name).watched.has(name);
   const store = (node, scope, name) => `__tickfs.store(${hidden(name)},${site(node, scope)},${name})`;
   const isLocal = (scope, name) => scope.owner(name).home.kind === "function";
+  const callsWatch = (node) => !found.ownWatch && found.callsWatch(node);
+  const text = (node) => source.slice(node.start, node.end);
+  /** The key of a member, as code; what is not known without doing something again is undefined. */
+  const keyOf = ({ property, computed }) => {
+    if (computed) return /^(Identifier|Literal)$/.test(property.type) ? text(property) : "undefined";
+    return JSON.stringify((property.type === "PrivateIdentifier" ? "#" : "") + (property.name ?? property.value));
+  };
+  const isSimple = (object) => object.type === "ThisExpression" || object.type === "Identifier";
 
   /** Wraps a value on its way into a name. */
   function value(node, scope, name, visit) {
@@ -148,19 +202,45 @@ function rewritten(source, tree, found, newSite) {
     const after = source.slice(property.end, node.right.start);
     const plain = !/\/[/*]/.test(before + after) && object.type !== "Super" && property.type !== "SequenceExpression";
     if (!plain) return visit();
-    put(opens, node.start, `__tickfs.${scope.strict ? "setStrictly" : "set"}(${site(node, scope)},`);
+    const hook = callsWatch(node.right) ? "setTaken" : "set";
+    put(opens, node.start, `__tickfs.${hook}${scope.strict ? "Strictly" : ""}(${site(node, scope)},`);
     gaps.push([object.end, property.start, before.replace("[", ",")]);
     gaps.push([property.end, node.right.start, after.replace(/\](\s*)=/, ",$1")]);
     visit();
     put(closes, node.end, ")");
   }
 
-  /** An element was changed in another way: its object is looked at, where naming it again does nothing else. */
-  function looked(node, scope, object, visit) {
-    if (!/^[\w$.]+$/.test(source.slice(object.start, object.end))) return visit();
+  /** A property is assigned; what it is afterwards is looked at only where it is watched. */
+  function member(node, scope, visit) {
+    const { object, property } = node.left;
+    const hook = callsWatch(node.right) ? "take" : "tell";
+    if (isSimple(object)) {
+      put(opens, node.start, `__tickfs.${hook}Member(${site(node, scope)},${text(object)},${keyOf(node.left)},`);
+      visit();
+      return put(closes, node.end, ")");
+    }
+    const before = source.slice(object.end, property.start);
+    const after = source.slice(property.end, node.right.start);
+    if (object.type === "Super" || property.type === "PrivateIdentifier" || /\/[/*]/.test(before + after)) return visit();
+    const set = hook === "take" ? "setTaken" : "set";
+    put(opens, node.start, `__tickfs.${set}${scope.strict ? "Strictly" : ""}(${site(node, scope)},`);
+    gaps.push([object.end, property.start, before.replace(".", ",") + '"']);
+    gaps.push([property.end, node.right.start, '"' + after.replace("=", ",")]);
+    visit();
+    return put(closes, node.end, ")");
+  }
+
+  /** Members were changed in another way: those whose naming does nothing else are looked at. */
+  function looked(node, scope, members, visit) {
+    const named = (part) => part.object.type !== "Super" && /^[\w$.]+$/.test(text(part.object));
+    const looks = members.filter(named).map((part) => {
+      const read = part.property.type === "PrivateIdentifier" ? `,()=>${text(part)}` : "";
+      return `,__tickfs.look(${site(node, scope)},${text(part.object)},${keyOf(part)}${read})`;
+    });
+    if (!looks.length) return visit();
     put(opens, node.start, "__tickfs.first(");
     visit();
-    put(closes, node.end, `,__tickfs.look(${site(node, scope)},${source.slice(object.start, object.end)}))`);
+    return put(closes, node.end, looks.join("") + ")");
   }
 
   function walk(node, outer) {
@@ -185,15 +265,31 @@ function rewritten(source, tree, found, newSite) {
         return operator === "=" ? value(right, scope, left.name, inside) : followed(node, scope, [left.name], inside);
       }
       const names = namesIn(left).filter((name) => watched(scope, name));
-      if (names.length) return followed(node, scope, names, inside);
-      if (left.type === "MemberExpression" && left.computed) {
-        return operator === "=" ? element(node, scope, inside) : looked(node, scope, left.object, inside);
+      if (names.length) return followed(node, scope, names, () => looked(node, scope, membersIn(left), inside));
+      if (left.type === "MemberExpression" && operator === "=") {
+        return left.computed ? element(node, scope, inside) : member(node, scope, inside);
+      }
+      return looked(node, scope, membersIn(left), inside);
+    }
+    if (instead && node.source?.value === "tickfs") gaps.push([node.source.start, node.source.end, JSON.stringify(instead)]);
+    if (node.type === "PropertyDefinition" && !node.computed && callsWatch(node.value)) {
+      put(opens, node.value.start, `__tickfs.takeMember(${site(node, scope)},this,${keyOf({ property: node.key })},`);
+      inside();
+      return put(closes, node.value.end, ")");
+    }
+    if (node.type === "ObjectExpression") {
+      const held = node.properties.filter((part) => part.kind === "init" && !part.computed && callsWatch(part.value));
+      if (held.length) {
+        const keys = held.map(({ key }) => JSON.stringify(String(key.name ?? key.value)));
+        put(opens, node.start, "__tickfs.takeMembers(");
+        inside();
+        return put(closes, node.end, `,[${keys}])`);
       }
     }
     if (node.type === "UpdateExpression") {
       const { argument } = node;
       if (argument.type === "Identifier" && watched(scope, argument.name)) return followed(node, scope, [argument.name], inside);
-      if (argument.type === "MemberExpression" && argument.computed) return looked(node, scope, argument.object, inside);
+      return looked(node, scope, membersIn(argument), inside);
     }
     if (/^For(Of|In)Statement$/.test(node.type)) {
       const pattern = node.left.type === "VariableDeclaration" ? node.left.declarations[0].id : node.left;

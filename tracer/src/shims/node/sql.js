@@ -27,8 +27,8 @@ function numberOf(statement) {
   const text = typeof statement === "string" ? statement : statement?.text ?? statement?.sql;
   if (typeof text !== "string") return 0;
   if (!statements.has(text)) {
-    statements.set(text, statements.size + 1);
-    say({ query: { id: statements.size, context: context(text) } });
+    statements.set(text, next(QUERY));
+    say({ query: { id: statements.get(text), context: context(text) } });
   }
   return statements.get(text);
 }
@@ -72,9 +72,9 @@ function followDriver(list) {
 if (settings.track_sql) {
   currentQuery = () => storage.getStore()?.number ?? 0;
   const seen = new WeakSet();
-  const load = Module._load;
+  const loadDriver = Module._load;
   Module._load = function (request, ...rest) {
-    const exported = load.call(this, request, ...rest);
+    const exported = loadDriver.call(this, request, ...rest);
     if (Object.hasOwn(DRIVERS, request) && !seen.has(exported)) {
       seen.add(exported);
       followDriver(DRIVERS[request](exported));

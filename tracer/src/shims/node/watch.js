@@ -3,42 +3,53 @@ const fs = require("fs");
 const util = require("util");
 const path = require("path");
 const Module = require("module");
+const { isMainThread, getEnvironmentData, setEnvironmentData } = require("worker_threads");
 
 const TEXT = 7;
 const BUFFER = 8;
 const INT = 3;
 const LIMIT = 16 * 1024 * 1024;
 
-const agent = (() => {
-  const [ring, bell, library] = descriptors;
+// A program's threads share one ring and one set of numbers. This file is run in each of them.
+const [agent, numbers] = (() => {
+  const KEY = "tickfs";
   const loaded = { exports: {} };
-  process.dlopen(loaded, `/proc/self/fd/${library}`);
-  fs.closeSync(library);
-  if (!loaded.exports.attach(ring, bell)) throw new Error("tickfs: the ring cannot be mapped");
-  return loaded.exports;
-})();
-const acorn = (() => {
-  try {
-    return require("internal/deps/acorn/acorn/dist/acorn");
-  } catch {
-    say({ invalid: `this Node (${process.version}) has no parser that tickfs can use: Node 20 has one` });
-    process.exit(2);
+  const load = (library) => process.dlopen(loaded, `/proc/self/fd/${library}`);
+  if (!isMainThread) {
+    const shared = getEnvironmentData(KEY);
+    load(shared.library);
+    return [loaded.exports, shared.numbers];
   }
+  const [ring, bell, given] = descriptors;
+  // Opened again, so that no child inherits it.
+  const library = fs.openSync(`/proc/self/fd/${given}`);
+  load(library);
+  fs.closeSync(given);
+  if (!loaded.exports.attach(ring, bell)) throw new Error("tickfs: the ring cannot be mapped");
+  const numbers = new Uint32Array(new SharedArrayBuffer(12));
+  setEnvironmentData(KEY, { library, numbers });
+  return [loaded.exports, numbers];
 })();
-
+const VARIABLE = 0;
+const SITE = 1;
+const QUERY = 2;
+const { add } = Atomics;
+const next = (kind) => add(numbers, kind, 1) + 1;
 function say(message) {
   agent.message(JSON.stringify(message));
 }
 
 // Variables
 
-let nextVariable = 0;
-let nextSite = 0;
-let pending = [];
+const pending = [];
 /** variable -> { name, locals, view }: `view` is the memory that it holds, if it holds any. */
 const variables = new Map();
 /** ArrayBuffer -> variables that hold some of it. */
 const memories = new WeakMap();
+/** object -> key -> the variable that this property is. */
+const members = new WeakMap();
+/** The keys of all of them: an assignment to another one is none of ours. */
+const memberKeys = new Set();
 
 const OPTIONS = {
   name: "name",
@@ -67,8 +78,11 @@ function options(given) {
 }
 
 const isMemory = (value) => ArrayBuffer.isView(value) || value instanceof ArrayBuffer;
-const bytesOf = (value) =>
-  value instanceof ArrayBuffer ? Buffer.from(value) : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+/** Memory that was given away, to another thread or a shorter array, has no bytes any more. */
+const bytesOf = (value) => {
+  if (value.byteLength === 0) return Buffer.alloc(0);
+  return value instanceof ArrayBuffer ? Buffer.from(value) : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+};
 
 /** Has every change of this value recorded; gives it back. */
 function watch(value, given) {
@@ -84,7 +98,7 @@ function watch(value, given) {
   if (size > LIMIT) {
     throw new RangeError(`watch: a value of ${size} bytes cannot be watched: the limit is ${LIMIT} bytes`);
   }
-  const variable = ++nextVariable;
+  const variable = next(VARIABLE);
   const flag = (said, otherwise) => (said ?? null) === null ? settings[otherwise] : Boolean(said);
   const name = String(read.name);
   variables.set(variable, { name, locals: flag(read.locals, "track_locals"), view: null });
@@ -193,6 +207,7 @@ const hooks = {
   set(site, object, key, value) {
     object[key] = value;
     if (ArrayBuffer.isView(object)) changed(site, object, key);
+    else if (memberKeys.size !== 0) hooks.tellMember(site, object, key, value);
     return value;
   },
 
@@ -200,13 +215,57 @@ const hooks = {
     "use strict";
     object[key] = value;
     if (ArrayBuffer.isView(object)) changed(site, object, key);
+    else if (memberKeys.size !== 0) hooks.tellMember(site, object, key, value);
     return value;
   },
 
-  look(site, object) {
-    if (ArrayBuffer.isView(object)) changed(site, object);
+  setTaken(site, object, key, value) {
+    object[key] = value;
+    return hooks.takeMember(site, object, key, value);
+  },
+
+  setTakenStrictly(site, object, key, value) {
+    "use strict";
+    object[key] = value;
+    return hooks.takeMember(site, object, key, value);
+  },
+
+  look(site, object, key, read) {
+    if (ArrayBuffer.isView(object)) changed(site, object, key);
+    else if (memberKeys.has(key)) tellMember(site, object, key, read);
+  },
+
+  tellMember(site, object, key, value) {
+    if (memberKeys.has(key)) tellMember(site, object, key, () => value);
+    return value;
+  },
+
+  /** The property is this variable, if `watch` has just made one of its value. */
+  takeMember(site, object, key, value) {
+    const fresh = pending.length ? claim(value) : 0;
+    if (!fresh) return hooks.tellMember(site, object, key, value);
+    if (!members.has(object)) members.set(object, new Map());
+    const former = members.get(object).get(key);
+    if (former && variables.get(former).view !== null) release(former, variables.get(former));
+    members.get(object).set(key, fresh);
+    memberKeys.add(key);
+    return value;
+  },
+
+  /** The same for an object that was just made. */
+  takeMembers(object, keys) {
+    for (const key of keys.reverse()) hooks.takeMember(0, object, key, object[key]);
+    return object;
   },
 };
+
+/** What a watched property is now; `read` tells it of one that only code of its class can name. */
+function tellMember(site, object, key, read) {
+  const variable = typeof object === "object" || typeof object === "function" ? members.get(object)?.get(key) : undefined;
+  if (variable === undefined) return;
+  const own = Object.getOwnPropertyDescriptor(object, key);
+  if (own ? "value" in own : key[0] === "#") record(variable, site, own ? own.value : read());
+}
 
 /** Memory was written through this view; `key` is the element, if it is known. */
 function changed(site, view, key) {
@@ -229,15 +288,15 @@ function changed(site, view, key) {
   }
 }
 
-/** Methods that write memory are followed by a look at it. */
-function follow(prototype, names) {
+/** Methods that write memory, their own or that of their first argument, are followed by a look at it. */
+function follow(prototype, names, first = false) {
   for (const name of names) {
     const method = prototype[name];
     if (typeof method !== "function") continue;
     const followed = {
       [name](...given) {
         const result = Reflect.apply(method, this, given);
-        const target = name === "copy" ? given[0] : this;
+        const target = first || name === "copy" ? given[0] : this;
         const holders = ArrayBuffer.isView(target) && memories.get(target.buffer);
         if (holders && holders.size) changed(siteOf(caller(followed)), target);
         return result;
@@ -252,6 +311,7 @@ const isEnumerable = (object, name) => Object.prototype.propertyIsEnumerable.cal
 
 // Sites
 
+const filePath = (name) => (name.startsWith("file:") ? require("url").fileURLToPath(name) : name);
 const sites = new Map();
 
 /** Where the function that called `callee` stands. */
@@ -266,78 +326,16 @@ function caller(callee) {
   Error.stackTraceLimit = stackTraceLimit;
   if (!frame) return { file: "", line: 0, name: "<unseen>" };
   const name = frame.getFunctionName();
-  return { file: frame.getFileName() ?? "", line: frame.getLineNumber() ?? 0, name: name ?? "<module>" };
+  return { file: filePath(frame.getFileName() ?? ""), line: frame.getLineNumber() ?? 0, name: name ?? "<module>" };
 }
 
 function siteOf({ file, line, name }) {
   const key = `${line} ${name} ${file}`;
   let number = sites.get(key);
   if (number === undefined) {
-    number = ++nextSite;
+    number = next(SITE);
     sites.set(key, number);
     say({ sites: [file, [[number, name, line]]] });
   }
   return number;
 }
-
-// The program's modules
-
-const script = fs.realpathSync(settings.script);
-const directory = path.join(path.dirname(script), path.sep);
-let entry;
-
-function compiled(source, file) {
-  let tree;
-  try {
-    tree = acorn.parse(source, { ecmaVersion: "latest", sourceType: "script", allowHashBang: true, allowReturnOutsideFunction: true, locations: true });
-  } catch {
-    return source; // Node itself says what is wrong with it
-  }
-  const found = survey(tree);
-  if (file === script) entry = found;
-  const list = [];
-  const newSite = (name, line) => {
-    list.push([++nextSite, name, line]);
-    return nextSite;
-  };
-  const text = rewritten(source, tree, found, newSite);
-  for (let start = 0; start < list.length; start += 500) say({ sites: [file, list.slice(start, start + 500)] });
-  const main = file === script ? ";__tickfs.main=typeof main==='function'?main:undefined;" : "";
-  return text + main;
-}
-
-const compile = Module.prototype._compile;
-Module.prototype._compile = function (source, file, ...rest) {
-  const ours = file.startsWith(directory) && !file.includes("/node_modules/");
-  if (!ours) return compile.call(this, source, file, ...rest);
-  const text = compiled(source, file);
-  if (file === script && entry && !entry.hasMain) {
-    say({ invalid: "the script exports no main(): a JavaScript program must define it" });
-    process.exit(2);
-  }
-  return compile.call(this, text, file, ...rest);
-};
-
-const runMain = Module.runMain;
-Module.runMain = function (...given) {
-  runMain.apply(this, given);
-  const exported = require.cache[script]?.exports?.main ?? hooks.main;
-  if (typeof exported === "function" && entry && !entry.callsMain) exported();
-};
-
-process.on("exit", () => {
-  for (const [variable, { view }] of variables) {
-    if (view !== null) agent.bytes(variable, 0, 0, BUFFER, bytesOf(view));
-  }
-});
-
-const hide = (name, value) => Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
-hide("watch", watch);
-hide("__tickfs", hooks);
-follow(Object.getPrototypeOf(Uint8Array.prototype), ["set", "fill", "copyWithin", "reverse", "sort"]);
-const widths = ["Int8", "Uint8", "Int16", "Uint16", "Int32", "Uint32", "Float32", "Float64", "BigInt64", "BigUint64"];
-follow(DataView.prototype, widths.map((width) => `set${width}`));
-follow(Buffer.prototype, Object.getOwnPropertyNames(Buffer.prototype).filter((name) => /^(write|fill|copy|swap|utf8Write|latin1Write|hexWrite)/.test(name)));
-process.execArgv.length = 0;
-delete require.cache[__filename];
-say({ attached: process.pid });

@@ -2,11 +2,14 @@
 #
 # A name is watched where it is assigned from an expression that calls `watch(…)`. Names of modules and classes have a slot
 # in the agent; a name of a function has a hidden variable beside it, `.w.NAME`, one per activation, so that recursion is right.
+# An attribute that is assigned from such an expression belongs to its object, which tells of it from then on.
 import ast
+import copy
 
-STORE, BIND, LOCAL, TAKE, GONE, ENTERED = (
-    "__tickfs_store__", "__tickfs_bind__", "__tickfs_local__", "__tickfs_take__", "__tickfs_gone__", "__tickfs_entered__",
-)
+STORE, BIND, LOCAL, TAKE, SECOND, GONE, ENTERED, ATTRIBUTE, TOLD, CLASS = HOOKS = [
+    f"__tickfs_{name}__"
+    for name in ("store", "bind", "local", "take", "second", "gone", "entered", "attribute", "told", "class")
+]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -41,12 +44,31 @@ class Survey(ast.NodeVisitor):
 
     def __init__(self, tree):
         self.scopes, self.scope, self.own_watch, self.calls_main = {}, None, False, False
+        self.attributes = set()  # names of attributes that are watched, of whatever object
+        self.watchers, self.modules = {"watch"}, set()
+        self.find_watchers(tree)
         self.enter("module", tree, "<module>", tree.body)
         for node, scope, names in list(self.found):
             for name in names:
                 scope.owner(name).watched.setdefault(name, None)
 
     found = ()
+
+    def find_watchers(self, tree):
+        """How this file calls `watch`: by its bare name, or by what it has made of the module `tickfs`."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "tickfs" and not node.level:
+                self.watchers.update(alias.asname or alias.name for alias in node.names if alias.name == "watch")
+            elif isinstance(node, ast.Import):
+                self.modules.update(alias.asname or alias.name for alias in node.names if alias.name == "tickfs")
+
+    def calls_watch(self, node):
+        return any(isinstance(part, ast.Call) and self.is_watch(part.func) for part in ast.walk(node))
+
+    def is_watch(self, called):
+        if isinstance(called, ast.Attribute):
+            return called.attr == "watch" and isinstance(called.value, ast.Name) and called.value.id in self.modules
+        return isinstance(called, ast.Name) and called.id in self.watchers
 
     def enter(self, kind, node, name, body):
         outer = self.scope
@@ -107,15 +129,21 @@ class Survey(ast.NodeVisitor):
         self.scope.nonlocals.update(node.names)
 
     def aliases(self, node):
+        own = self.own_watch
         for alias in node.names:
             self.bind(alias.asname or alias.name.split(".")[0])
+        if getattr(node, "module", None) == "tickfs":
+            self.own_watch = own
 
     visit_Import = visit_ImportFrom = aliases
 
     def assigned(self, node):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if node.value is not None and calls_watch(node.value):
-            self.found.append((node, self.scope, [name for target in targets for name in names_in(target)]))
+        if node.value is not None and self.calls_watch(node.value):
+            names = [name for target in targets for name in names_in(target)]
+            self.found.append((node, self.scope, names))
+            self.attributes.update(names if self.scope.kind == "class" else ())
+            self.attributes.update(part.attr for target in targets for part in attributes_in(target))
         if isinstance(node, ast.NamedExpr):
             self.bind(node.target.id)
         self.generic_visit(node)
@@ -123,21 +151,26 @@ class Survey(ast.NodeVisitor):
     visit_Assign = visit_AnnAssign = visit_NamedExpr = visit_AugAssign = assigned
 
 
-def calls_watch(node):
-    return any(
-        isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "watch" for part in ast.walk(node)
-    )
+def parts_of(target):
+    """What a target assigns to, in order."""
+    if isinstance(target, ast.Starred):
+        return parts_of(target.value)
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return [found for part in target.elts for found in parts_of(part)]
+    return [target]
 
 
 def names_in(target):
-    """The names that a target binds, in order."""
-    if isinstance(target, ast.Name):
-        return [target.id]
-    if isinstance(target, ast.Starred):
-        return names_in(target.value)
-    if isinstance(target, (ast.Tuple, ast.List)):
-        return [name for part in target.elts for name in names_in(part)]
-    return []
+    return [part.id for part in parts_of(target) if isinstance(part, ast.Name)]
+
+
+def attributes_in(target):
+    """The attributes of objects whose naming again does nothing else."""
+    return [part for part in parts_of(target) if isinstance(part, ast.Attribute) and is_path(part.value)]
+
+
+def is_path(node):
+    return isinstance(node, ast.Name) or isinstance(node, ast.Attribute) and is_path(node.value)
 
 
 class Rewriter(ast.NodeTransformer):
@@ -175,10 +208,32 @@ class Rewriter(ast.NodeTransformer):
             return self.call(node, LOCAL, ast.Name(slot, ast.Load()), ast.Constant(self.site(node)), value)
         return self.call(node, BIND if calls else STORE, ast.Constant(slot << 32 | self.site(node)), value)
 
+    def told(self, node, targets, calls=False):
+        """Statements that follow one that has assigned to these targets."""
+        made = self.after(node, [name for target in targets for name in names_in(target)], calls)
+        for part in [part for target in targets for part in attributes_in(target)][:: -1 if calls else 1]:
+            if part.attr not in self.survey.attributes or self.survey.own_watch:
+                continue
+            holder = copy.deepcopy(part.value)
+            for inner in ast.walk(holder):
+                inner.ctx = ast.Load()
+            name = ast.Constant(self.mangled(part.attr))
+            hook = self.call(node, ATTRIBUTE if calls else TOLD, ast.Constant(self.site(node)), holder, name)
+            made.append(ast.copy_location(ast.Expr(hook), node))
+        return made
+
+    def mangled(self, name):
+        scope = self.scope
+        while scope and scope.kind != "class":
+            scope = scope.parent
+        private = scope and name.startswith("__") and not name.endswith("__")
+        return f"_{scope.node.name.lstrip('_')}{name}" if private else name
+
     def after(self, node, names, calls=False):
         """Statements that follow one that has bound these names."""
         made = []
-        for name in names:
+        # What `watch` has made last is claimed first.
+        for name in names[:: -1 if calls else 1]:
             if not self.is_watched(name):
                 continue
             slot = self.slot(name)
@@ -228,8 +283,14 @@ class Rewriter(ast.NodeTransformer):
         at = body[min(start, len(body) - 1)]
         body[start:start] = [ast.fix_missing_locations(ast.copy_location(made, at)) for made in first]
         node.body = body
+        held = self.scope.watched if isinstance(node, ast.ClassDef) else {}
         self.scope = outer
-        return [node] + self.after(node, [node.name])
+        made = [node]
+        if held:
+            slots = [ast.Tuple([ast.Constant(name), ast.Constant(slot)], ast.Load()) for name, slot in held.items()]
+            hook = self.call(node, CLASS, ast.Name(node.name, ast.Load()), *slots)
+            made.append(ast.copy_location(ast.Expr(hook), node))
+        return made + self.after(node, [node.name])
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = definition
 
@@ -241,38 +302,47 @@ class Rewriter(ast.NodeTransformer):
     # Assignments
 
     def visit_Assign(self, node):
-        calls = calls_watch(node.value)
+        calls = self.survey.calls_watch(node.value)
         self.generic_visit(node)
         target = node.targets[0]
         single = len(node.targets) == 1 and isinstance(target, ast.Name) and self.is_watched(target.id)
         if single and not (calls and isinstance(self.slot(target.id), str)):
             node.value = self.hooked(node, target.id, node.value, calls)
             return node
-        return [node] + self.after(node, [name for target in node.targets for name in names_in(target)], calls)
+        return [node] + self.told(node, node.targets, calls)
 
     def visit_AnnAssign(self, node):
         if node.value is None:
             return node
-        calls = calls_watch(node.value)
+        calls = self.survey.calls_watch(node.value)
         self.generic_visit(node)
-        return [node] + self.after(node, names_in(node.target), calls)
+        return [node] + self.told(node, [node.target], calls)
 
     def visit_AugAssign(self, node):
         self.generic_visit(node)
-        return [node] + self.after(node, names_in(node.target))
+        return [node] + self.told(node, [node.target])
 
     def visit_NamedExpr(self, node):
-        calls = calls_watch(node.value)
+        calls = self.survey.calls_watch(node.value)
         self.generic_visit(node)
         name = node.target.id
-        if self.is_watched(name) and not (calls and isinstance(self.slot(name), str)):
+        if not self.is_watched(name):
+            return node
+        slot = self.slot(name)
+        if not (calls and isinstance(slot, str)):
             node.value = self.hooked(node, name, node.value, calls)
-        return node
+            return node
+        taken = self.call(node, TAKE, ast.Name(slot, ast.Load()), ast.Constant(self.site(node)), node)
+        hidden = ast.NamedExpr(ast.Name(slot, ast.Store()), taken)
+        return self.call(node, SECOND, hidden, ast.Name(name, ast.Load()))
 
     def visit_Delete(self, node):
         self.generic_visit(node)
-        made = [node]
-        for name in [name for target in node.targets for name in names_in(target)]:
+        return [node] + self.gone(node, [name for target in node.targets for name in names_in(target)])
+
+    def gone(self, node, names):
+        made = []
+        for name in names:
             if not self.is_watched(name):
                 continue
             slot = self.slot(name)
@@ -290,24 +360,26 @@ class Rewriter(ast.NodeTransformer):
     # What binds at the beginning of a body
 
     def loop(self, node):
-        names = names_in(node.target)
         self.generic_visit(node)
-        node.body[0:0] = self.after(node, names)
+        node.body[0:0] = self.told(node, [node.target])
         return node
 
     visit_For = visit_AsyncFor = loop
 
     def opened(self, node):
-        names = [name for item in node.items if item.optional_vars for name in names_in(item.optional_vars)]
         self.generic_visit(node)
-        node.body[0:0] = self.after(node, names)
+        node.body[0:0] = self.told(node, [item.optional_vars for item in node.items if item.optional_vars])
         return node
 
     visit_With = visit_AsyncWith = opened
 
     def visit_ExceptHandler(self, node):
         self.generic_visit(node)
-        node.body[0:0] = self.after(node, [node.name] if node.name else [])
+        names = [node.name] if node.name and self.is_watched(node.name) else []
+        if names:
+            # Python deletes the name at the end of the handler.
+            last = ast.copy_location(ast.Try(node.body, [], [], self.gone(node, names)), node.body[0])
+            node.body = self.after(node, names) + [last]
         return node
 
     def visit_match_case(self, node):

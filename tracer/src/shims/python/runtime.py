@@ -16,6 +16,7 @@ next_variable = next_slot = next_site = 0
 sites = {}
 traced = {}  # variable -> Variable
 entered = False
+names = {}  # slot -> (the names it is one of, the name)
 at_end = lambda: None
 
 
@@ -129,6 +130,55 @@ def take(variable, site, value):
     return None
 
 
+def second(_, value):
+    return value
+
+
+def attribute(site, holder, name):
+    """An attribute was assigned what `watch` may have given back."""
+    value = value_of(holder, name)
+    variable = claim(value)
+    if variable is None:
+        told(site, holder, name)
+    elif wrap.watch_attribute(holder, name, variable):
+        held = traced[variable].value
+        if held is not None and held is not value:
+            setattr(holder, name, held)
+
+
+def told(site, holder, name):
+    """An attribute of that name was assigned, by code of the program's own."""
+    variable = wrap.attribute_of(holder, name)
+    if variable is not None:
+        stored(variable, site, holder, name)
+
+
+def stored(variable, site, holder, name):
+    value = value_of(holder, name)
+    made = agent.local(variable, site, value)
+    if made is not value:
+        wrap.put(holder, name, made)
+
+
+def assigned(variable, holder, name, frame):
+    stored(variable, site_of(frame), holder, name)
+
+
+def value_of(holder, name):
+    try:
+        return getattr(holder, name)
+    except Exception:
+        return None  # it was deleted, or its class does not give it back
+
+
+def class_made(cls, *slots):
+    """The names of a class body are attributes of the class from then on."""
+    for name, slot in slots:
+        variable = agent.bound(slot)
+        if variable:
+            wrap.watch_attribute(cls, name, variable)
+
+
 def gone(variable, slot, site):
     if variable is None:
         variable = agent.bound(slot)
@@ -157,6 +207,12 @@ def changed(variable, value, frame):
         agent.value(variable, site_of(frame), *values.encode(value))
     except ValueError as error:
         say(note=f"{traced[variable].name}: {error}; this change is not recorded")
+
+
+def forgotten(variable):
+    """Its object is no more."""
+    if traced.pop(variable, None) is not None:
+        say(ended=variable)
 
 
 def main_entered():
@@ -206,34 +262,48 @@ def compiled(source, path):
         return found[-1][0]
 
     tree, survey = rewrite.rewrite(tree, new_slot, new_site)
+    tell_sites(path, found)
+    return compile(tree, path, "exec", dont_inherit=True), survey
+
+
+def tell_sites(path, found):
     for start in range(0, len(found), 500):
         say(sites=[path, found[start : start + 500]])
-    return compile(tree, path, "exec", dont_inherit=True), survey
+
+
+def name_slots(space, survey):
+    """Says whose names the slots of a module are."""
+    held = next(iter(survey.scopes.values())).watched
+    names.update({slot: (space, name) for name, slot in held.items() if slot})
+    return {name: slot for name, slot in held.items() if slot}
+
+
+def set_name(slot, value, frame):
+    return agent.store(slot << 32 | site_of(frame), value)
 
 
 def finish():
     """What was changed where no hook could see it is recorded now, as changed by nobody known."""
-    for variable, held in list(traced.items()):
-        if held.value is not None:
-            try:
-                agent.value(variable, 0, *values.encode(held.value))
-            except Exception as error:
-                say(note=f"{held.name}: its last value could not be read: {error}")
+    last = {variable: held.value for variable, held in list(traced.items()) if held.value is not None}
+    for slot, (space, name) in list(names.items()):
+        variable = agent.bound(slot)
+        if variable and name in space:
+            last.setdefault(variable, space[name])
+    for variable, holder, name in wrap.watched_attributes():
+        last.setdefault(variable, value_of(holder, name))
+    for variable, value in last.items():
+        try:
+            agent.value(variable, 0, *values.encode(value))
+        except Exception as error:
+            say(note=f"{traced[variable].name}: its last value could not be read: {error}")
     at_end()
 
 
 def install(native, given):
     global agent, settings, scopes
     agent, settings, scopes = native, given, given["scopes"]
-    wrap.changed = changed
+    wrap.changed, wrap.assigned, wrap.forgotten = changed, assigned, forgotten
     builtins.watch = watch
-    hooks = {
-        rewrite.STORE: agent.store,
-        rewrite.LOCAL: agent.local,
-        rewrite.BIND: bind,
-        rewrite.TAKE: take,
-        rewrite.GONE: gone,
-        rewrite.ENTERED: main_entered,
-    }
-    for name, hook in hooks.items():
+    hooks = (agent.store, bind, agent.local, take, second, gone, main_entered, attribute, told, class_made)
+    for name, hook in zip(rewrite.HOOKS, hooks):
         setattr(builtins, name, hook)

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 
-from _tickfs import runtime
+from _tickfs import runtime, wrap
 
 
 class Loader(importlib.machinery.SourceFileLoader):
@@ -13,7 +13,15 @@ class Loader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname):
         path = self.get_filename(fullname)
-        return runtime.compiled(self.get_data(path), path)[0]
+        try:
+            code, survey = runtime.compiled(self.get_data(path), path)
+        except SyntaxError:
+            return super().get_code(fullname)
+        module = sys.modules.get(fullname)
+        slots = runtime.name_slots(module.__dict__, survey) if module else {}
+        if slots:
+            wrap.telling_module(module, slots, runtime.set_name)
+        return code
 
 
 class Finder:
@@ -30,13 +38,32 @@ class Finder:
         return spec
 
     def is_ours(self, path):
-        if not os.path.abspath(path).startswith(self.directory) or "site-packages" in path:
+        path = os.path.abspath(path)
+        # What belongs to Python itself, or is installed, is not the program's own.
+        installed = f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path
+        if installed or not path.startswith(self.directory) or path.startswith(STANDARD_LIBRARY):
             return False
         try:
             with open(path, "rb") as file:
                 return b"watch(" in file.read()
         except OSError:
             return False
+
+
+class Shipped:
+    """Finds the module `tickfs`, where it is not installed."""
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self, origin="tickfs watch") if name == "tickfs" else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        module.watch, module.traced = runtime.watch, True
+
+
+STANDARD_LIBRARY = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
 
 
 def load_agent(descriptor):
@@ -58,7 +85,9 @@ def start(settings, ring, bell, descriptor, arguments):
     directory = os.path.dirname(os.path.realpath(path))
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0:1] = [directory]
-    sys.meta_path.insert(0, Finder(directory))
+    working = os.path.join(settings["directory"], "")
+    sys.meta_path.insert(0, Finder(working if directory.startswith(working) else directory))
+    sys.meta_path.append(Shipped())
     if settings["track_sql"]:
         from _tickfs import sql
 
@@ -82,6 +111,7 @@ def run(path):
     try:
         with open(path, "rb") as file:
             code, survey = runtime.compiled(file.read(), path)
+        runtime.name_slots(space, survey)
         space["__annotations__"] = {}
         exec(code, space)
         entry = space.get("main")

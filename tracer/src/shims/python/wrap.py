@@ -1,5 +1,7 @@
 # Values that tell when they are changed in place: subclasses whose mutators are followed by a record.
+import functools
 import sys
+import weakref
 
 MUTATORS = {
     "list": "append extend insert remove pop clear sort reverse __setitem__ __delitem__ __iadd__ __imul__",
@@ -16,9 +18,12 @@ MUTATORS = {
 }
 PLAIN = (int, float, str, bytes, bool, type(None), complex, tuple, frozenset, range, slice, type(Ellipsis))
 
-changed = None  # changed(variable, value, frame): set by the runtime
+# Set by the runtime.
+changed = None  # (variable, value, frame)
+assigned = None  # (variable, object, name of its attribute, frame)
+forgotten = None  # (variable)
 classes = {}
-objects = {}  # id -> (variable, object) of watched objects of the program's own classes
+objects = {}  # id -> Held
 
 
 def base_of(value):
@@ -32,9 +37,9 @@ def variable_of(value):
     """The variable whose value this object is, if it is one that tells."""
     if type(value) in PLAIN:
         return None
-    held = objects.get(id(value))
-    if held is not None and held[1] is value:
-        return held[0]
+    held = held_of(value)
+    if held is not None and held.variable is not None:
+        return held.variable
     return getattr(value, "_tickfs_", None) if type(value) in wrapped_classes else None
 
 
@@ -72,8 +77,9 @@ def wrap(value, variable):
 
 def release(value):
     """It tells nothing any more."""
-    if id(value) in objects:
-        del objects[id(value)]
+    held = held_of(value)
+    if held is not None:
+        held.variable = None
     elif type(value) in wrapped_classes:
         value._tickfs_ = None
 
@@ -122,38 +128,127 @@ def reducing(cls):
     return __reduce_ex__
 
 
-def watch_object(value, variable):
-    """An object of a class of the program keeps its identity, and takes on a class that tells."""
-    cls = type(value)
-    if not cls.__flags__ & (1 << 9) or isinstance(value, type):  # not made by a class statement
-        return value
-    if cls not in wrapped_classes:
-        if cls not in classes:
+class Held:
+    """What of an object is watched: the whole of it, or attributes."""
 
-            def __setattr__(self, name, item):
-                cls.__setattr__(self, name, item)
-                told(self, sys._getframe(1))
+    __slots__ = ("object", "weakly", "variable", "attributes")
 
-            def __delattr__(self, name):
-                cls.__delattr__(self, name)
-                told(self, sys._getframe(1))
-
-            space = {"__setattr__": __setattr__, "__delattr__": __delattr__, "__reduce_ex__": reducing(cls)}
-            space.update(__slots__=(), __module__=cls.__module__, __qualname__=cls.__qualname__, __doc__=cls.__doc__)
-            try:
-                classes[cls] = type(cls)(cls.__name__, (cls,), space)
-                wrapped_classes.add(classes[cls])
-            except TypeError:
-                classes[cls] = None
+    def __init__(self, value):
+        self.variable, self.attributes = None, {}
         try:
-            value.__class__ = classes[cls] or cls
+            self.object, self.weakly = weakref.ref(value, functools.partial(forget, id(value))), True
         except TypeError:
-            return value
-    objects[id(value)] = (variable, value)
+            self.object, self.weakly = lambda: value, False
+
+
+def forget(key, _):
+    held = objects.pop(key, None)
+    for variable in held.attributes.values() if held else ():
+        forgotten(variable)
+
+
+def held_of(value):
+    held = objects.get(id(value))
+    return held if held is not None and held.object() is value else None
+
+
+def hold(value):
+    held = held_of(value)
+    if held is None:
+        held = objects[id(value)] = Held(value)
+    return held
+
+
+def watch_object(value, variable):
+    """An object keeps its identity and its class; the class tells from now on."""
+    if isinstance(value, type) or not telling_class(type(value)):
+        return value
+    hold(value).variable = variable
     return value
 
 
-def told(value, frame):
-    held = objects.get(id(value))
-    if held is not None and held[1] is value:
-        changed(held[0], value, frame)
+def watch_attribute(value, name, variable):
+    """Whether the attribute can be told of: by its class, or where the program's own code names it."""
+    telling_class(type(value))
+    attributes = hold(value).attributes
+    former = attributes.get(name)
+    attributes[name] = variable
+    if former not in (None, variable):
+        forgotten(former)
+    return True
+
+
+def attribute_of(value, name):
+    """The variable that this attribute is, where its class does not tell of it."""
+    held = held_of(value)
+    return None if held is None or type(value) in telling_classes else held.attributes.get(name)
+
+
+def watched_attributes():
+    for held in list(objects.values()):
+        value = held.object()
+        for name, variable in held.attributes.items() if value is not None else ():
+            yield variable, value, name
+
+
+telling_classes = {}  # class -> the __setattr__ that it had
+
+
+def telling_class(cls):
+    """Whether attributes that are set on objects of this class are told of."""
+    if cls in telling_classes:
+        return True
+    if not cls.__flags__ & (1 << 9) or issubclass(cls, type):
+        return False
+    above = [base for base in cls.__mro__[1:] if base in telling_classes]
+    set_attribute, delete_attribute = cls.__setattr__, cls.__delattr__
+    telling_classes[cls] = set_attribute
+    if above and "__setattr__" not in cls.__dict__ and "__delattr__" not in cls.__dict__:
+        return True
+
+    @functools.wraps(set_attribute)
+    def __setattr__(self, name, item):
+        set_attribute(self, name, item)
+        tell(self, name, sys._getframe(1))
+
+    @functools.wraps(delete_attribute)
+    def __delattr__(self, name):
+        delete_attribute(self, name)
+        tell(self, name, sys._getframe(1))
+
+    try:
+        type.__setattr__(cls, "__setattr__", __setattr__)
+        type.__setattr__(cls, "__delattr__", __delattr__)
+    except TypeError:
+        del telling_classes[cls]
+        return False
+    return True
+
+
+def put(value, name, item):
+    """Sets an attribute and tells nobody."""
+    telling_classes.get(type(value), setattr)(value, name, item)
+
+
+def tell(value, name, frame):
+    held = held_of(value)
+    if held is None:
+        return
+    if held.variable is not None:
+        changed(held.variable, value, frame)
+    variable = held.attributes.get(name)
+    if variable is not None:
+        assigned(variable, value, name, frame)
+
+
+def telling_module(module, slots, store):
+    """A module whose watched names other modules may set."""
+
+    class Module(type(module)):
+        def __setattr__(self, name, item):
+            slot = slots.get(name)
+            super().__setattr__(name, item if slot is None else store(slot, item, sys._getframe(1)))
+
+    Module.__name__ = Module.__qualname__ = "module"
+    Module.__module__ = "builtins"
+    module.__class__ = Module

@@ -1,0 +1,4 @@
+import tickfs from "./index.cjs";
+
+export const { watch, traced } = tickfs;
+export default tickfs;
