@@ -11,3 +11,4 @@ mod now;
 mod replay;
 mod saving;
 mod shapes;
+mod slow;

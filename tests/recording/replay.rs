@@ -5,11 +5,13 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tickfs_store::ids::Tick;
 
-use crate::stage::{Stage, assert_same, has, on_disk};
+use crate::slow::SlowDisk;
+use crate::stage::{Stage, assert_same, has, on_disk, ticks_of};
 
 const COMMITS: usize = 16;
 
@@ -123,20 +125,31 @@ fn a_recorder_that_is_killed_again_and_again_ends_in_what_git_has() {
 }
 
 const ROOT: &str = "TICKFS_TEST_RECORD";
+/// Each fsync takes 20 ms, and each tick is a line.
+const SLOW: &str = "TICKFS_TEST_SLOW";
 
 /// A recorder in a process of its own: this program, asked for the test below.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     /// Kept, because whoever writes into a pipe that nobody reads fails.
-    _output: Lines<BufReader<ChildStdout>>,
+    pub(crate) output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
     /// Returns when it has recorded what stands there.
     fn start(stage: &Stage) -> Self {
+        Self::start_with(stage, &[])
+    }
+
+    pub(crate) fn start_slow(stage: &Stage) -> Self {
+        Self::start_with(stage, &[(SLOW, "1")])
+    }
+
+    fn start_with(stage: &Stage, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "replay::records_where_it_is_told_to", "--nocapture"])
             .env(ROOT, stage.root())
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -145,10 +158,10 @@ impl Process {
         let lines = output.by_ref().map(Result::unwrap);
         let said: Vec<String> = lines.take_while(|line| !line.ends_with("ready")).collect();
         assert!(child.try_wait().unwrap().is_none(), "it ended: {said:?}");
-        Self { child, _output: output }
+        Self { child, output }
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -164,8 +177,20 @@ impl Process {
 fn records_where_it_is_told_to() {
     let Some(root) = std::env::var_os(ROOT) else { return };
     let mut stage = Stage::at(Path::new(&root).parent().unwrap());
+    let slow = std::env::var_os(SLOW).is_some();
+    if slow {
+        stage.disk = Arc::new(SlowDisk(Duration::from_millis(20)));
+    }
     stage.record();
     println!("\nready");
+    loop {
+        if !slow {
+            break;
+        }
+        let known = stage.ticks().len();
+        stage.await_heard("a tick", |heard| ticks_of(heard).len() > known);
+        stage.ticks()[known..].iter().for_each(|tick| println!("tick {}", tick.tick));
+    }
     std::io::stdin().lines().for_each(drop);
     stage.stop();
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tickfs_store::disk::RealDisk;
+use tickfs_store::disk::{Disk, RealDisk};
 use tickfs_store::history::Point;
 use tickfs_store::ids::{StoreId, Tick, UnixMillis};
 use tickfs_store::journal::entry::{NodeType, Writer};
@@ -41,6 +41,8 @@ pub(crate) struct Stage {
     pub(crate) heard: Arc<Mutex<Vec<Announcement>>>,
     news: Option<Receiver<()>>,
     sentinels: u32,
+    /// The medium of the recorder's store.
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) interval: Option<Duration>,
     pub(crate) files: Option<Vec<RelPath>>,
 }
@@ -65,6 +67,7 @@ impl Stage {
             heard: Arc::default(),
             news: None,
             sentinels: 0,
+            disk: Arc::new(RealDisk),
             interval: None,
             files: None,
         }
@@ -118,10 +121,10 @@ impl Stage {
     pub(crate) fn store(&self) -> Store {
         let dir = self.temp.path().join(".app.tickfs");
         match dir.exists() {
-            true => Store::open(Arc::new(RealDisk), &dir).unwrap(),
+            true => Store::open(Arc::clone(&self.disk), &dir).unwrap(),
             false => {
                 let id = StoreId::new(UnixMillis(1), [7; 10]);
-                Store::init_for(Arc::new(RealDisk), &dir, id, Some(&self.scope())).unwrap()
+                Store::init_for(Arc::clone(&self.disk), &dir, id, Some(&self.scope())).unwrap()
             }
         }
     }
@@ -308,7 +311,7 @@ pub(crate) fn on_disk(root: &Path) -> Tree {
     found
 }
 
-fn ticks_of(heard: &[Announcement]) -> Vec<Ticked> {
+pub(crate) fn ticks_of(heard: &[Announcement]) -> Vec<Ticked> {
     heard
         .iter()
         .flat_map(|announcement| match announcement {

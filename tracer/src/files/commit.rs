@@ -2,11 +2,13 @@
 //!
 //! Invariants:
 //!   * The order of a group is that of the paths, renames first, removals before what is saved: never that of threads.
+//!     Versions that others have overwritten come before all of it, in the order in which they were saved.
 //!   * The stamps say what the store says: they change only when the store has changed.
 //!   * Nothing is taken for removed while the root is not in its place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use tickfs_store::ids::UnixMillis;
 use tickfs_store::journal::entry::NodeType;
@@ -14,6 +16,8 @@ use tickfs_store::path::RelPath;
 use tickfs_store::{Content, Mutation, Saved, StoreWriter};
 
 use super::ahead;
+use super::capture::Captured;
+use super::compare::now_nanos;
 use super::error::{Error, Result};
 use super::place::{Place, kind_of};
 use super::read::{self, Body, Loaded, Manner, Reading};
@@ -24,9 +28,11 @@ use super::who::Writers;
 
 /// So many changes at most are one group, so that its records fit in memory.
 const GROUP_MAX: usize = 8192;
+/// A file that was emptied so lately may be about to be written.
+const EMPTIED_NANOS: i64 = 50_000_000;
 
 /// A path that may have changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) path: RelPath,
     /// The path from which it may have been moved here.
@@ -37,11 +43,23 @@ pub(crate) struct Candidate {
     pub(crate) sampled: bool,
     /// A writer wrote to it and closed it, since it was looked at last.
     pub(crate) modified: bool,
+    /// What held something and was emptied this very moment is about to be written, and not taken.
+    pub(crate) patient: bool,
+    /// What its writer left was read already. With `force` it is held against what stands there now.
+    pub(crate) captured: Option<Arc<Captured>>,
 }
 
 impl Candidate {
     pub(crate) fn new(path: RelPath) -> Self {
-        Self { path, from: None, force: false, sampled: false, modified: false }
+        Self {
+            path,
+            from: None,
+            force: false,
+            sampled: false,
+            modified: false,
+            patient: false,
+            captured: None,
+        }
     }
 }
 
@@ -55,12 +73,16 @@ pub(crate) struct Outcome {
     pub(crate) rescan: Vec<RelPath>,
     /// Saves of which the one before was looked at so late that it was this one already: that one is lost.
     pub(crate) overtaken: usize,
+    /// Something was read now, so that what was read before it is older.
+    pub(crate) live: bool,
+    /// Versions that were overwritten, each a burst of its own.
+    pub(crate) earlier: usize,
 }
 
 /// One root and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    pub(crate) place: Place,
+    pub(crate) place: Arc<Place>,
     pub(crate) rules: Rules,
     pub(crate) stamps: Stamps,
     pub(crate) max_size: u64,
@@ -73,7 +95,15 @@ pub(crate) struct Ledger {
 struct Step {
     path: RelPath,
     what: What,
+    how: How,
+}
+
+/// How what is saved is read.
+#[derive(Debug, Clone, Default)]
+struct How {
     sampled: bool,
+    patient: bool,
+    captured: Option<Arc<Captured>>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +121,8 @@ struct Done {
     doubted: Vec<RelPath>,
     /// Renames `(from, to)` that the history could not take.
     not_renamed: Vec<(RelPath, RelPath)>,
+    /// The sizes of versions that were saved before in this group.
+    sizes: HashMap<RelPath, u64>,
 }
 
 impl Ledger {
@@ -101,6 +133,17 @@ impl Ledger {
         now: UnixMillis,
         candidates: Vec<Candidate>,
     ) -> Result<Outcome> {
+        self.commit_behind(writer, now, Vec::new(), candidates)
+    }
+
+    /// The same, with versions before it that stand nowhere any more.
+    pub(crate) fn commit_behind(
+        &mut self,
+        writer: &StoreWriter,
+        now: UnixMillis,
+        mut earlier: Vec<Arc<Captured>>,
+        candidates: Vec<Candidate>,
+    ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         let renames = self.renames(&candidates)?;
         let applied: Vec<(RelPath, RelPath)> =
@@ -108,18 +151,27 @@ impl Ledger {
         for (from, to) in &applied {
             self.stamps.rename(from, to);
         }
-        let steps = self.plan(candidates, renames, &mut outcome);
+        let steps = self.plan(candidates, renames, &mut earlier, &mut outcome);
         if steps.iter().any(|step| matches!(step.what, What::Remove)) && !self.place.is_in_place() {
             self.undo(&applied);
             let why = "another directory has its name, or none".to_owned();
             return Err(Error::RootGone { root: self.place.path().to_path_buf(), why });
         }
-        for (n, group) in steps.chunks(GROUP_MAX).enumerate() {
-            match self.group(writer, now, group.to_vec()) {
+        let is_live = |step: &Step| step.how.captured.is_none() && !matches!(step.what, What::Remove);
+        outcome.live = steps.iter().any(is_live);
+        let alone = [&steps[..0]];
+        let mut groups: Vec<&[Step]> = steps.chunks(GROUP_MAX).collect();
+        if groups.is_empty() && !earlier.is_empty() {
+            groups.extend(alone);
+        }
+        for (n, group) in groups.into_iter().enumerate() {
+            match self.group(writer, now, &std::mem::take(&mut earlier), group.to_vec()) {
                 Ok(done) => {
                     outcome.flushed.append(done.flushed);
                     outcome.unstable.extend(done.unstable);
                     outcome.rescan.extend(done.rescan);
+                    outcome.overtaken += done.overtaken;
+                    outcome.earlier += done.earlier;
                 }
                 Err(error) => {
                     if n == 0 {
@@ -183,16 +235,17 @@ impl Ledger {
         &mut self,
         candidates: Vec<Candidate>,
         renames: Vec<(Candidate, RelPath)>,
+        earlier: &mut Vec<Arc<Captured>>,
         outcome: &mut Outcome,
     ) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::with_capacity(candidates.len());
         for (to, from) in renames {
             let what = What::Rename { from };
-            steps.push(Step { path: to.path, what, sampled: false });
+            steps.push(Step { path: to.path, what, how: How::default() });
         }
         let (mut removals, mut saves) = (BTreeSet::new(), BTreeMap::new());
         for candidate in candidates {
-            let Candidate { path, force, sampled, modified, .. } = candidate;
+            let Candidate { path, force, sampled, modified, patient, mut captured, .. } = candidate;
             let stat = match self.place.stat(&path) {
                 Ok(stat) => stat,
                 Err(error) => {
@@ -201,6 +254,7 @@ impl Ledger {
                 }
             };
             let Some(stat) = stat.filter(|stat| kind_of(stat).is_some()) else {
+                earlier.extend(captured);
                 if self.stamps.has(&path) && !path.is_root() {
                     let below = self.stamps.below(&path).map(|(path, _)| path.clone());
                     for gone in below.chain([path.clone()]) {
@@ -219,19 +273,22 @@ impl Ledger {
                     **other != path && known.is_some_and(|known| known.ino == stamp.ino && known != stamp)
                 };
                 for (other, _) in self.stamps.iter().filter(alias) {
-                    saves.entry(other.clone()).or_insert(false);
+                    saves.entry(other.clone()).or_insert_with(How::default);
                 }
             }
-            let known = self.stamps.get(&path) == Some(stamp);
+            if force && captured.as_ref().is_some_and(|captured| !captured.still_stands(stamp)) {
+                earlier.extend(captured.take());
+            }
+            let known = self.stamps.get(&path) == Some(stamp) && captured.is_none();
             outcome.overtaken += usize::from(known && modified);
             if force || !known {
-                saves.insert(path, sampled);
+                saves.insert(path, How { sampled, patient, captured });
             }
         }
         self.add_parents(&steps, &mut saves);
-        let removal = |path| Step { path, what: What::Remove, sampled: false };
+        let removal = |path| Step { path, what: What::Remove, how: How::default() };
         steps.extend(removals.into_iter().rev().map(removal));
-        let save = |(path, sampled)| Step { path, what: What::Save, sampled };
+        let save = |(path, how)| Step { path, what: What::Save, how };
         // A rename needs its new directory before it.
         let (mut first, rest): (Vec<Step>, Vec<Step>) = saves.into_iter().map(save).partition(|save| {
             steps
@@ -245,7 +302,7 @@ impl Ledger {
     }
 
     /// Nothing is recorded before the directories it lies in.
-    fn add_parents(&self, renames: &[Step], saves: &mut BTreeMap<RelPath, bool>) {
+    fn add_parents(&self, renames: &[Step], saves: &mut BTreeMap<RelPath, How>) {
         let mut missing = BTreeSet::new();
         for path in saves.keys().chain(renames.iter().map(|step| &step.path)) {
             let mut above = path.parent();
@@ -256,18 +313,24 @@ impl Ledger {
                 above = dir.parent();
             }
         }
-        saves.extend(missing.into_iter().map(|dir| (dir, false)));
+        saves.extend(missing.into_iter().map(|dir| (dir, How::default())));
     }
 
     /// Commits steps together; a long file that changes while it is written down is left out, and they are tried again.
-    fn group(&mut self, writer: &StoreWriter, now: UnixMillis, mut steps: Vec<Step>) -> Result<Outcome> {
+    fn group(
+        &mut self,
+        writer: &StoreWriter,
+        now: UnixMillis,
+        earlier: &[Arc<Captured>],
+        mut steps: Vec<Step>,
+    ) -> Result<Outcome> {
         let mut left_out = Outcome::default();
         loop {
-            if steps.is_empty() {
+            if steps.is_empty() && earlier.is_empty() {
                 return Ok(left_out);
             }
             let mut culprit = None;
-            match self.try_group(writer, now, &steps, &mut culprit) {
+            match self.try_group(writer, now, earlier, &steps, &mut culprit) {
                 Ok(done) => {
                     self.follow(done.stamps);
                     done.doubted.iter().for_each(|dir| self.stamps.remove(dir));
@@ -293,6 +356,12 @@ impl Ledger {
         }
     }
 
+    /// Whether a path held something and was emptied so lately that it may be about to be written.
+    pub(crate) fn was_just_emptied(&self, path: &RelPath, now: Stamp) -> bool {
+        let held_something = self.stamps.get(path).is_some_and(|known| known.size > 0);
+        now.size == 0 && held_something && now_nanos() - now.mtime < EMPTIED_NANOS
+    }
+
     fn follow(&mut self, stamps: Vec<(RelPath, Option<Stamp>)>) {
         for (path, stamp) in stamps {
             match stamp {
@@ -313,14 +382,18 @@ impl Ledger {
         &self,
         writer: &StoreWriter,
         now: UnixMillis,
+        earlier: &[Arc<Captured>],
         steps: &[Step],
         culprit: &mut Option<(RelPath, Option<String>)>,
     ) -> tickfs_store::Result<Done> {
         let saves: Vec<&Step> = steps.iter().filter(|step| !matches!(step.what, What::Remove)).collect();
-        let manner = |step: &Step| Manner { max_size: self.max_size, sampled: step.sampled };
-        let read = |step: &&Step| match &step.what {
+        let manner = |step: &Step| Manner { max_size: self.max_size, sampled: step.how.sampled };
+        let read = |step: &&Step| match (&step.what, &step.how.captured) {
+            (_, Some(captured)) => Reading::Loaded(captured.loaded_with_mode_of(&self.place)),
             // Only how it looks now is asked; its content is what it was.
-            What::Rename { .. } => read::read(&self.place, &step.path, Manner { max_size: 0, sampled: true }),
+            (What::Rename { .. }, None) => {
+                read::read(&self.place, &step.path, Manner { max_size: 0, sampled: true })
+            }
             _ => read::read(&self.place, &step.path, manner(step)),
         };
         let weight = |reading: &Reading| match reading {
@@ -331,6 +404,11 @@ impl Ledger {
             writer.mutate_alone(now, |mutation| {
                 let before = mutation.cursor().map(|cursor| cursor.branch);
                 let mut group = Group { ledger: self, done: Done::new(), mutation };
+                for version in earlier {
+                    group.mutation.begin_burst();
+                    group.earlier(version)?;
+                }
+                group.mutation.begin_burst();
                 for step in steps {
                     group.mutation.set_who(None);
                     match &step.what {
@@ -363,7 +441,13 @@ fn is_above(dir: &RelPath, path: &RelPath) -> bool {
 
 impl Done {
     fn new() -> Self {
-        Self { stamps: Vec::new(), outcome: Outcome::default(), doubted: Vec::new(), not_renamed: Vec::new() }
+        Self {
+            stamps: Vec::new(),
+            outcome: Outcome::default(),
+            doubted: Vec::new(),
+            not_renamed: Vec::new(),
+            sizes: HashMap::new(),
+        }
     }
 }
 
@@ -377,15 +461,39 @@ struct Group<'g, 'w, 'm> {
 impl Group<'_, '_, '_> {
     fn ticked(&mut self, tick: tickfs_store::ids::Tick, path: &RelPath, from: Option<&RelPath>, size: u64) {
         let Some(kind) = self.mutation.last_action() else { return };
-        let before = self.ledger.stamps.get(from.unwrap_or(path)).filter(|stamp| !stamp.is_dir());
+        let was = from.unwrap_or(path);
+        let known = self.ledger.stamps.get(was).filter(|stamp| !stamp.is_dir()).map(|stamp| stamp.size);
         self.done.outcome.flushed.ticks.push(Ticked {
             tick,
             kind,
             path: path.clone(),
             from: from.cloned(),
             size,
-            size_before: before.map(|stamp| stamp.size),
+            size_before: self.done.sizes.get(was).copied().or(known),
         });
+    }
+
+    /// A version that another has overwritten. What the stamps say of its path is what comes after it.
+    fn earlier(&mut self, version: &Captured) -> tickfs_store::Result<()> {
+        let (path, loaded) = (&version.path, version.loaded());
+        let Body::Bytes(bytes) = loaded.body else { return Ok(()) };
+        let writers = self.ledger.writers.as_ref();
+        self.mutation.set_who(writers.and_then(|writers| writers.only_one_of(version.stamp.ino)));
+        let size = version.stamp.size;
+        match self.mutation.save(path, &loaded.meta, Content::Bytes(bytes)) {
+            Ok(Saved::Unchanged) => {}
+            Ok(Saved::Ticked(tick)) => {
+                self.ticked(tick, path, None, size);
+                self.done.outcome.earlier += 1;
+            }
+            // Its directory is recorded no more.
+            Err(tickfs_store::Error::Refused { .. } | tickfs_store::Error::NotFound { .. }) => {
+                self.done.outcome.overtaken += 1;
+            }
+            Err(error) => return Err(error),
+        }
+        self.done.sizes.insert(path.clone(), size);
+        Ok(())
     }
 
     fn remove(&mut self, path: &RelPath) -> tickfs_store::Result<()> {
@@ -442,6 +550,10 @@ impl Group<'_, '_, '_> {
             }
         };
         let stamp = loaded.stamp;
+        if step.how.patient && self.ledger.was_just_emptied(path, stamp) {
+            self.done.outcome.unstable.push(path.clone());
+            return Ok(());
+        }
         let meta = loaded.meta.clone();
         self.mutation.set_who(self.ledger.writers.as_ref().and_then(|writers| writers.of(stamp.ino)));
         let is_long = matches!(loaded.body, Body::Long { .. });
@@ -454,7 +566,7 @@ impl Group<'_, '_, '_> {
             }
         };
         match saved {
-            Ok(_) if !step.sampled && !loaded.is_quiet() => {
+            Ok(_) if !step.how.sampled && !loaded.is_quiet() => {
                 *culprit = Some((path.clone(), None));
                 Err(tickfs_store::Error::refused("the file changed while it was read"))
             }

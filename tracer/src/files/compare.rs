@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use rustix::fs::Stat;
 use tickfs_store::ids::UnixMillis;
@@ -71,7 +72,7 @@ pub(crate) struct Compared {
 impl Ledger {
     pub(crate) fn open(writer: &StoreWriter, scope: &Scope) -> Result<Self> {
         let store = writer.store();
-        let place = Place::open(&scope.root).map_err(|source| match source.kind() {
+        let place = Place::open(&scope.root).map(Arc::new).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 Error::RootGone { root: scope.root.clone(), why: "nothing has its name".to_owned() }
             }

@@ -21,21 +21,22 @@ use tickfs_store::path::RelPath;
 use tickfs_store::{Scope, StoreWriter};
 
 use super::base;
+use super::capture::{Captured, Heard};
 use super::commit::{Candidate, Ledger, Outcome};
 use super::compare::now_nanos;
 use super::error::{Error, Result};
 use super::place::kind_of;
 use super::recorder::{Options, Request, Shared};
 use super::report::{Announcement, Flushed, State, Warning};
-use super::settle::{Moment, SAMPLE, SETTLE, Settle, Taken};
+use super::settle::{Moment, Portion, SAMPLE, SETTLE, Settle, Taken};
 use super::stamps::Stamp;
-use super::watch::{Added, Raw, Wake, Watch};
+use super::watch::{Added, Wake, Watch};
 use super::who::Writers;
 
 /// What reaches the thread.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Events(Vec<Raw>),
+    Events(Vec<Heard>),
     Request(Request),
     /// The kernel's queue cannot be read any more.
     Deaf(String),
@@ -48,8 +49,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const RETURN: Duration = Duration::from_secs(1);
 /// The stamps are kept this often, where they changed.
 const KEEP: Duration = Duration::from_secs(120);
-/// A file that was emptied so lately may be about to be written.
-const EMPTIED_NANOS: i64 = 50_000_000;
 /// Saves that were lost are told together, this often at most.
 const MERGED: Duration = Duration::from_secs(1);
 /// Of the warnings so many are kept to be shown.
@@ -66,6 +65,8 @@ pub(crate) struct Engine {
     wake: Arc<Wake>,
     messages: Receiver<Message>,
     began: Instant,
+    /// When something was looked at last that had not been read before.
+    looked: Option<Instant>,
     pub(super) paused: bool,
     held: usize,
     /// Asked for while held: answered afterwards.
@@ -112,7 +113,9 @@ impl Engine {
             source,
         })?;
         let (to, messages) = mpsc::channel();
-        watch.listen(Arc::clone(&wake), to).map_err(Error::io("start a thread for", &root))?;
+        watch.look_in(&ledger.place);
+        let held = Arc::clone(&shared.held);
+        watch.listen(Arc::clone(&wake), held, to).map_err(Error::io("start a thread for", &root))?;
         let engine = Self {
             writer,
             options,
@@ -123,6 +126,7 @@ impl Engine {
             wake: Arc::clone(&wake),
             messages,
             began: Instant::now(),
+            looked: None,
             paused: false,
             held: 0,
             deferred: Vec::new(),
@@ -262,7 +266,7 @@ impl Engine {
             match message {
                 Message::Events(events) => {
                     self.wake.queued.fetch_sub(events.len(), Ordering::Relaxed);
-                    events.iter().for_each(|raw| self.event(raw));
+                    events.into_iter().for_each(|Heard { raw, captured }| self.event(&raw, captured));
                 }
                 Message::Request(Request::Stop) => {
                     self.last_commit();
@@ -328,9 +332,9 @@ impl Engine {
         }
         self.reload_rules()?;
         self.tell_of_merged(now, MERGED)?;
-        let taken = self.settle.take(now);
-        if !taken.is_empty() {
-            self.commit_taken(taken, false)?;
+        let portion = self.settle.take(now);
+        if !portion.is_empty() {
+            self.commit_portion(portion, false)?;
         }
         self.sample(now)?;
         if self.next_sweep <= now {
@@ -370,12 +374,13 @@ impl Engine {
         sampled.map(drop)
     }
 
-    fn commit_taken(&mut self, taken: Vec<Taken>, all: bool) -> Result<Flushed> {
+    fn commit_portion(&mut self, portion: Portion, all: bool) -> Result<Flushed> {
+        let Portion { versions, taken } = portion;
         let now = self.now();
         let mut candidates = Vec::with_capacity(taken.len());
         for Taken { candidate, unclosed } in taken {
             let path = &candidate.path;
-            let asks = !all && (unclosed || candidate.modified);
+            let asks = !all && candidate.captured.is_none() && (unclosed || candidate.modified);
             let stat = if asks { self.ledger.place.stat(path).ok().flatten() } else { None };
             let is_file = |stat: &Stat| kind_of(stat) == Some(NodeType::File);
             let stamp = stat.filter(is_file).filter(|stat| stat.st_nlink == 1).map(|stat| Stamp::of(&stat));
@@ -383,21 +388,22 @@ impl Engine {
                 // What was made and is empty, and nobody said that it is done, is about to be written.
                 Some(_) if unclosed => self.settle.again(now + SAMPLE, candidate.path),
                 // So is what held something and was emptied this very moment.
-                Some(empty)
-                    if self.ledger.stamps.get(path).is_some_and(|known| known.size > 0)
-                        && now_nanos() - empty.mtime < EMPTIED_NANOS =>
-                {
+                Some(empty) if self.ledger.was_just_emptied(path, empty) => {
                     self.settle.defer(now + SETTLE, candidate.path);
                 }
-                _ => candidates.push(candidate),
+                _ => candidates.push(Candidate { patient: asks, ..candidate }),
             }
         }
-        self.commit(candidates)
+        self.commit_behind(versions, candidates)
+    }
+
+    fn commit(&mut self, candidates: Vec<Candidate>) -> Result<Flushed> {
+        self.commit_behind(Vec::new(), candidates)
     }
 
     /// Commits, tells what came of it, and sees to what could not be read yet.
-    fn commit(&mut self, candidates: Vec<Candidate>) -> Result<Flushed> {
-        if candidates.is_empty() {
+    fn commit_behind(&mut self, versions: Vec<Arc<Captured>>, candidates: Vec<Candidate>) -> Result<Flushed> {
+        if candidates.is_empty() && versions.is_empty() {
             return Ok(Flushed::default());
         }
         if !self.ledger.place.is_in_place() {
@@ -409,9 +415,14 @@ impl Engine {
         let is_save = |candidate: &&Candidate| candidate.force && !candidate.sampled;
         let saved: BTreeSet<RelPath> =
             candidates.iter().filter(is_save).map(|save| save.path.clone()).collect();
+        let captured = candidates.iter().filter_map(|candidate| candidate.captured.clone());
+        let all_versions: Vec<Arc<Captured>> = versions.iter().cloned().chain(captured).collect();
         let now = self.clock();
-        match self.ledger.commit(&self.writer, now, candidates) {
+        match self.ledger.commit_behind(&self.writer, now, versions, candidates) {
             Ok(outcome) => {
+                if outcome.live {
+                    self.looked = Some(Instant::now());
+                }
                 let overwritten = outcome.unstable.iter().filter(|path| saved.contains(*path)).count();
                 (0..overwritten + outcome.overtaken).for_each(|_| self.settle.was_overwritten());
                 self.committed(now, &paths, outcome)
@@ -424,17 +435,18 @@ impl Engine {
                 // They are tried again; the root still has what the store could not take.
                 let again = self.now() + SAMPLE;
                 paths.into_iter().for_each(|path| self.settle.again(again, path));
+                self.settle.hold_again(again, all_versions);
                 Err(error)
             }
         }
     }
 
     fn committed(&mut self, now: UnixMillis, paths: &[RelPath], outcome: Outcome) -> Result<Flushed> {
-        let Outcome { flushed, unstable, rescan, .. } = outcome;
+        let Outcome { flushed, unstable, rescan, earlier, .. } = outcome;
         {
             let mut status = self.shared.status.lock();
             status.ticks += flushed.ticks.len() as u64;
-            status.bursts += u64::from(!flushed.ticks.is_empty());
+            status.bursts += earlier as u64 + u64::from(flushed.ticks.len() > earlier);
             if matches!(status.state, State::Failing { .. }) {
                 status.state = State::Recording;
             }

@@ -16,6 +16,8 @@ mod stamps;
 mod read;
 mod walk;
 
+mod capture;
+
 mod ahead;
 mod commit;
 

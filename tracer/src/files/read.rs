@@ -21,6 +21,8 @@ pub(crate) struct Loaded {
     pub(crate) stamp: Stamp,
     pub(crate) meta: Meta,
     pub(crate) body: Body,
+    /// Its names on this filesystem.
+    pub(crate) links: u64,
 }
 
 #[derive(Debug)]
@@ -62,14 +64,20 @@ const TRIES: u32 = 3;
 
 pub(crate) fn read(place: &Place, path: &RelPath, manner: Manner) -> Reading {
     for _ in 0..TRIES {
-        match try_read(place, path, manner) {
-            Ok(Reading::Unstable) => continue,
-            Ok(reading) => return reading,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Reading::Gone,
-            Err(error) => return Reading::Failed(error.into()),
+        match read_once(place, path, manner) {
+            Reading::Unstable => continue,
+            reading => return reading,
         }
     }
     Reading::Unstable
+}
+
+pub(crate) fn read_once(place: &Place, path: &RelPath, manner: Manner) -> Reading {
+    match try_read(place, path, manner) {
+        Ok(reading) => reading,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Reading::Gone,
+        Err(error) => Reading::Failed(error.into()),
+    }
 }
 
 fn try_read(place: &Place, path: &RelPath, manner: Manner) -> rustix::io::Result<Reading> {
@@ -78,7 +86,8 @@ fn try_read(place: &Place, path: &RelPath, manner: Manner) -> rustix::io::Result
         return Ok(Reading::Gone);
     };
     let loaded = |stat: &Stat, kind, holes, body| {
-        Reading::Loaded(Loaded { stamp: Stamp::of(stat), meta: meta_of(stat, kind, holes), body })
+        let links = stat.st_nlink;
+        Reading::Loaded(Loaded { stamp: Stamp::of(stat), meta: meta_of(stat, kind, holes), body, links })
     };
     match kind_of(&stat) {
         None => Ok(Reading::Special),
@@ -117,7 +126,7 @@ fn try_read(place: &Place, path: &RelPath, manner: Manner) -> rustix::io::Result
     }
 }
 
-fn meta_of(stat: &Stat, kind: NodeType, holes: Vec<(u64, u64)>) -> Meta {
+pub(crate) fn meta_of(stat: &Stat, kind: NodeType, holes: Vec<(u64, u64)>) -> Meta {
     let mtime = UnixNanos(Stamp::of(stat).mtime);
     Meta { kind, mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid, mtime, holes }
 }

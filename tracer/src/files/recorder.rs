@@ -5,6 +5,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use tickfs_store::ids::UnixMillis;
 use tickfs_store::path::RelPath;
 use tickfs_store::{Scope, StoreWriter};
 
+use super::capture::Holding;
 use super::engine::Engine;
 use super::error::{Error, Result};
 use super::report::{Announcement, Flushed, State, Status};
@@ -63,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) status: Mutex<Status>,
     /// Since when something has been waiting to be recorded.
     pub(crate) waiting_since: Mutex<Option<Instant>>,
+    pub(crate) held: Arc<Holding>,
 }
 
 /// What is asked of the recorder's thread.
@@ -155,7 +158,8 @@ impl Recorder {
     #[must_use]
     pub fn status(&self) -> Status {
         let lag = self.handle.shared.waiting_since.lock().map(|since| since.elapsed());
-        Status { lag, ..self.handle.shared.status.lock().clone() }
+        let read_at_once = self.handle.shared.held.ever.load(Ordering::Relaxed);
+        Status { lag, read_at_once, ..self.handle.shared.status.lock().clone() }
     }
 
     /// Records what is there and ends. The last group is durable when it returns.

@@ -123,6 +123,8 @@ pub struct Status {
     pub overflows: u64,
     pub gaps: u64,
     pub last_gap: Option<Gap>,
+    /// Files that were read the moment their writer was done, so that the next save could not take them away.
+    pub read_at_once: u64,
     /// Saves that were overwritten before they could be looked at; a gap says when.
     pub merged: u64,
     /// Groups that the store refused.

@@ -8,12 +8,15 @@
 //! Invariants:
 //!   * What is handed out says where to look, never what is there.
 //!   * A lone save is not held up by what else is waiting.
+//!   * A version that was read is handed out before, or together with, whatever came after it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tickfs_store::path::RelPath;
 
+use super::capture::Captured;
 use super::commit::Candidate;
 use super::stamps::{below, renamed};
 
@@ -78,6 +81,8 @@ struct Ready {
     from: Option<RelPath>,
     /// Something was written to it since it was looked at last.
     modified: bool,
+    /// Its last save was read, and is one of the versions.
+    captured: bool,
 }
 
 #[derive(Debug)]
@@ -92,6 +97,9 @@ pub(crate) struct Settle {
     ready: BTreeMap<RelPath, Ready>,
     ready_first: Moment,
     ready_last: Moment,
+    /// What was read at once, in the order in which it came.
+    versions: Vec<Arc<Captured>>,
+    versions_first: Moment,
     /// A path that is ready is being saved once more: what is ready must not wait.
     urgent: bool,
     waiting: BTreeMap<RelPath, Waiting>,
@@ -114,8 +122,22 @@ fn new(from: Option<RelPath>, unclosed: bool) -> Waiting {
     Waiting { first: Moment::ZERO, last: Moment::ZERO, from, unclosed, force: true, gone: false }
 }
 
+/// What is handed out together.
+#[derive(Debug, Default)]
+pub(crate) struct Portion {
+    /// Versions that others have overwritten since, in the order in which they came.
+    pub(crate) versions: Vec<Arc<Captured>>,
+    pub(crate) taken: Vec<Taken>,
+}
+
+impl Portion {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.versions.is_empty() && self.taken.is_empty()
+    }
+}
+
 /// A path to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Taken {
     pub(crate) candidate: Candidate,
     /// It was made, and nothing says that its writer is done.
@@ -123,12 +145,13 @@ pub(crate) struct Taken {
 }
 
 impl Settle {
-    /// Notes what was seen. `recorded` tells whether a path is recorded now.
+    /// Notes what was seen, and what stood there then. `recorded` tells whether a path is recorded now.
     pub(crate) fn see(
         &mut self,
         now: Moment,
         path: RelPath,
         seen: Seen,
+        captured: Option<Captured>,
         recorded: &dyn Fn(&RelPath) -> bool,
     ) {
         match seen {
@@ -138,7 +161,7 @@ impl Settle {
                 self.merged += u64::from(self.open.get(&path).is_some_and(|open| open.saved));
                 let from = self.origin(&path);
                 match recorded(&path) {
-                    true => self.make_ready(now, path, Ready { from, modified }),
+                    true => self.make_ready(now, path, Ready { from, modified, captured: false }, captured),
                     false => self.wait(now, path, new(from, false)),
                 }
             }
@@ -162,6 +185,7 @@ impl Settle {
                 }
             }
             Seen::Removed => {
+                self.count_what_was_overwritten(&path);
                 self.drop_path(&path);
                 if recorded(&path) {
                     self.wait(now, path, Waiting { gone: true, ..new(None, false) });
@@ -179,10 +203,14 @@ impl Settle {
                 if let Some(came) = &came {
                     self.rename_below(&came.path, &path);
                 }
+                self.count_what_was_overwritten(&path);
                 self.drop_path(&path);
                 let from = came.and_then(|came| came.from).filter(|from| *from != path);
                 match recorded(&path) {
-                    true => self.make_ready(now, path, Ready { from: None, modified: false }),
+                    true => {
+                        let ready = Ready { from: None, modified: false, captured: false };
+                        self.make_ready(now, path, ready, captured);
+                    }
                     false => self.wait(now, path, new(from, false)),
                 }
             }
@@ -204,17 +232,46 @@ impl Settle {
         ready.or(waiting).or(open)
     }
 
-    fn make_ready(&mut self, now: Moment, path: RelPath, ready: Ready) {
+    /// A save that is ready, was not read, and is gone.
+    fn count_what_was_overwritten(&mut self, path: &RelPath) {
+        self.merged += u64::from(self.ready.get(path).is_some_and(|ready| !ready.captured));
+    }
+
+    fn make_ready(&mut self, now: Moment, path: RelPath, ready: Ready, captured: Option<Captured>) {
+        self.count_what_was_overwritten(&path);
+        let ready = Ready { captured: captured.is_some(), ..ready };
+        if let Some(captured) = captured {
+            self.hold(now, captured);
+        }
         self.unwait(&path);
         self.open.remove(&path);
         if self.ready.is_empty() {
             self.ready_first = now;
         }
         self.ready_last = now;
-        if self.ready.insert(path, ready).is_some() {
-            self.urgent = true;
-            self.merged += 1;
+        self.urgent |= self.ready.insert(path, ready).is_some();
+    }
+
+    fn hold(&mut self, now: Moment, version: Captured) {
+        if self.versions.is_empty() {
+            self.versions_first = now;
         }
+        self.versions.push(Arc::new(version));
+    }
+
+    /// Takes back versions that could not be written down, until then.
+    pub(crate) fn hold_again(&mut self, due: Moment, versions: Vec<Arc<Captured>>) {
+        let later = std::mem::replace(&mut self.versions, versions);
+        self.versions.extend(later);
+        self.versions_first = due;
+    }
+
+    /// The last version of a path that waits.
+    pub(crate) fn last_version(&self, path: &RelPath) -> Option<&Captured> {
+        let captured = self.ready.get(path).is_some_and(|ready| ready.captured);
+        captured.then(|| {
+            self.versions.iter().rev().find(|version| version.path == *path).map(|version| &**version)
+        })?
     }
 
     /// A save was gone when it was looked at: the next one had begun.
@@ -310,7 +367,12 @@ impl Settle {
     pub(crate) fn due(&self) -> Option<Moment> {
         let open = self.open.values().map(|open| open.due).min();
         let moves = self.moves.values().map(|moved| moved.at + SETTLE).min();
-        [self.ready_due(), self.waiting_due(), open, moves].into_iter().flatten().min()
+        [self.ready_due(), self.versions_due(), self.waiting_due(), open, moves].into_iter().flatten().min()
+    }
+
+    /// Versions of paths that are not ready any more.
+    fn versions_due(&self) -> Option<Moment> {
+        (!self.versions.is_empty() && self.ready.is_empty()).then_some(self.versions_first)
     }
 
     fn ready_due(&self) -> Option<Moment> {
@@ -335,38 +397,55 @@ impl Settle {
     }
 
     /// Hands out what is due.
-    pub(crate) fn take(&mut self, now: Moment) -> Vec<Taken> {
+    pub(crate) fn take(&mut self, now: Moment) -> Portion {
         let is_due = |due: Option<Moment>| due.is_some_and(|due| due <= now);
         let burst = self.ready.len() > 1 || self.gone > 0;
         let (ready, waiting) = (is_due(self.ready_due()), is_due(self.waiting_due()));
-        let mut taken = Vec::new();
-        if ready || waiting {
-            self.take_ready(&mut taken);
+        let mut portion = Portion::default();
+        if ready || waiting || is_due(self.versions_due()) {
+            self.take_ready(&mut portion, false);
         }
+        let taken = &mut portion.taken;
         if waiting || ready && burst {
             self.wait_for_origins(now);
-            self.take_waiting(&mut taken, |waiting| waiting.last + SETTLE <= now);
+            self.take_waiting(taken, |waiting| waiting.last + SETTLE <= now);
         }
-        self.take_open(&mut taken, |open| open.due <= now);
-        taken
+        self.take_open(taken, |open| open.due <= now);
+        portion
     }
 
     /// Hands out everything, due or not.
-    pub(crate) fn take_all(&mut self) -> Vec<Taken> {
-        let mut taken = Vec::new();
-        self.take_ready(&mut taken);
-        self.take_waiting(&mut taken, |_| true);
-        self.take_open(&mut taken, |_| true);
+    pub(crate) fn take_all(&mut self) -> Portion {
+        let mut portion = Portion::default();
+        self.take_ready(&mut portion, true);
+        let taken = &mut portion.taken;
+        self.take_waiting(taken, |_| true);
+        self.take_open(taken, |_| true);
         taken.iter_mut().for_each(|taken| taken.unclosed = false);
-        taken
+        portion
     }
 
-    fn take_ready(&mut self, taken: &mut Vec<Taken>) {
+    /// `all`: a path is looked at also if it was read, and looks otherwise by now.
+    fn take_ready(&mut self, portion: &mut Portion, all: bool) {
         self.urgent = false;
-        for (path, Ready { from, modified }) in std::mem::take(&mut self.ready) {
-            let candidate = Candidate { from, force: true, modified, ..Candidate::new(path) };
-            taken.push(Taken { candidate, unclosed: false });
+        portion.versions = std::mem::take(&mut self.versions);
+        let mut last: HashMap<RelPath, usize> = HashMap::new();
+        for (n, version) in portion.versions.iter().enumerate() {
+            last.insert(version.path.clone(), n);
         }
+        let mut is_last = vec![false; portion.versions.len()];
+        for (path, Ready { from, modified, captured }) in std::mem::take(&mut self.ready) {
+            let captured = last.get(&path).copied().filter(|_| captured);
+            let captured = captured.map(|n| {
+                is_last[n] = true;
+                Arc::clone(&portion.versions[n])
+            });
+            let force = all || captured.is_none();
+            let candidate = Candidate { from, force, modified, captured, ..Candidate::new(path) };
+            portion.taken.push(Taken { candidate, unclosed: false });
+        }
+        let mut is_last = is_last.into_iter();
+        portion.versions.retain(|_| !is_last.next().unwrap_or_default());
     }
 
     /// What was moved from a path that is being written anew is its backup, and may be removed when that is done.

@@ -5,7 +5,8 @@
 //! from other trouble. What is left is small: a descriptor, a mask, and the table from a watch to its directory.
 //!
 //! Invariants:
-//!   * One thread reads, and does nothing else, so that the kernel's queue stays short while a group is committed.
+//!   * One thread reads events, and what writers left under their paths; it never waits for anything else, so that the
+//!     kernel's queue stays short while a group is committed.
 //!   * A request passes through that thread, behind every event that was in the kernel's queue when it was made.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,7 +24,9 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tickfs_store::path::RelPath;
 
+use super::capture::{Eyes, Heard, Holding};
 use super::engine::Message;
+use super::place::Place;
 use super::recorder::Request;
 use super::stamps::{below, renamed};
 
@@ -80,7 +83,8 @@ impl Wake {
 pub(crate) struct Watch {
     inotify: Arc<OwnedFd>,
     dirs: BTreeMap<RelPath, i32>,
-    by_watch: HashMap<i32, RelPath>,
+    by_watch: Arc<Mutex<HashMap<i32, RelPath>>>,
+    place: Arc<Mutex<Option<Arc<Place>>>>,
     /// Directories for which there was no watch left.
     unwatched: BTreeSet<RelPath>,
     /// So many at most, whatever the kernel allows: for tests of the limit.
@@ -103,22 +107,28 @@ impl Watch {
         Ok(Self {
             inotify: Arc::new(inotify),
             dirs: BTreeMap::new(),
-            by_watch: HashMap::new(),
+            by_watch: Arc::default(),
+            place: Arc::default(),
             unwatched: BTreeSet::new(),
             limit: usize::MAX,
         })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_watch.len()
+        self.by_watch.lock().len()
     }
 
     pub(crate) fn unwatched(&self) -> usize {
         self.unwatched.len()
     }
 
-    pub(crate) fn dir(&self, watch: i32) -> Option<&RelPath> {
-        self.by_watch.get(&watch)
+    pub(crate) fn dir(&self, watch: i32) -> Option<RelPath> {
+        self.by_watch.lock().get(&watch).cloned()
+    }
+
+    /// The directory in which events are about paths.
+    pub(crate) fn look_in(&self, place: &Arc<Place>) {
+        *self.place.lock() = Some(Arc::clone(place));
     }
 
     pub(crate) fn add(&mut self, root: &Path, dir: &RelPath) -> Added {
@@ -136,13 +146,14 @@ impl Watch {
             | WatchFlags::EXCL_UNLINK;
         // The root may be reached through a symlink; what is in it may not.
         let mask = if dir.is_root() { mask.difference(WatchFlags::DONT_FOLLOW) } else { mask };
-        if self.by_watch.len() >= self.limit && !self.dirs.contains_key(dir) {
+        if self.by_watch.lock().len() >= self.limit && !self.dirs.contains_key(dir) {
             self.unwatched.insert(dir.clone());
             return Added::Limit;
         }
         match inotify::add_watch(&*self.inotify, root.join(dir.as_path()), mask) {
             Ok(watch) => {
-                if let Some(before) = self.by_watch.insert(watch, dir.clone())
+                let before = self.by_watch.lock().insert(watch, dir.clone());
+                if let Some(before) = before
                     && before != *dir
                     && self.dirs.get(&before) == Some(&watch)
                 {
@@ -163,7 +174,8 @@ impl Watch {
 
     /// The kernel says that a watch is no more.
     pub(crate) fn forget(&mut self, watch: i32) {
-        if let Some(dir) = self.by_watch.remove(&watch)
+        let dir = self.by_watch.lock().remove(&watch);
+        if let Some(dir) = dir
             && self.dirs.get(&dir) == Some(&watch)
         {
             self.dirs.remove(&dir);
@@ -175,7 +187,7 @@ impl Watch {
         let moved: Vec<RelPath> = below(&self.dirs, from).map(|(dir, _)| dir.clone()).collect();
         for dir in moved.into_iter().chain([from.clone()]) {
             if let (Some(watch), Some(to)) = (self.dirs.remove(&dir), renamed(&dir, from, to)) {
-                self.by_watch.insert(watch, to.clone());
+                self.by_watch.lock().insert(watch, to.clone());
                 self.dirs.insert(to, watch);
             }
         }
@@ -188,7 +200,7 @@ impl Watch {
             let current = self.dirs.get(at) == Some(watch);
             (at.starts_with(dir) && !(again && current)).then_some(*watch)
         };
-        let stale: Vec<i32> = self.by_watch.iter().filter_map(stale).collect();
+        let stale: Vec<i32> = self.by_watch.lock().iter().filter_map(stale).collect();
         for watch in stale {
             self.forget(watch);
             self.end(watch);
@@ -208,10 +220,11 @@ impl Watch {
     }
 
     /// Starts the thread that reads.
-    pub(crate) fn listen(&self, wake: Arc<Wake>, to: Sender<Message>) -> io::Result<()> {
+    pub(crate) fn listen(&self, wake: Arc<Wake>, held: Arc<Holding>, to: Sender<Message>) -> io::Result<()> {
         let inotify = Arc::clone(&self.inotify);
+        let eyes = Eyes { place: Arc::clone(&self.place), names: Arc::clone(&self.by_watch), held };
         std::thread::Builder::new().name("recorder-events".to_owned()).spawn(move || {
-            if let Err(error) = read_all(&inotify, &wake, &to) {
+            if let Err(error) = read_all(&inotify, &wake, &eyes, &to) {
                 // Whoever records hears it if it still runs; else nobody needs to.
                 if to.send(Message::Deaf(error.to_string())).is_err() {
                     wake.close();
@@ -223,7 +236,7 @@ impl Watch {
     }
 }
 
-fn read_all(inotify: &OwnedFd, wake: &Wake, to: &Sender<Message>) -> io::Result<()> {
+fn read_all(inotify: &OwnedFd, wake: &Wake, eyes: &Eyes, to: &Sender<Message>) -> io::Result<()> {
     let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
     loop {
         let rang = {
@@ -241,8 +254,19 @@ fn read_all(inotify: &OwnedFd, wake: &Wake, to: &Sender<Message>) -> io::Result<
             },
             false => Vec::new(),
         };
-        // Behind a request everything that the kernel holds is read first; else poll says when there is more.
-        while drain(inotify, wake, &mut buffer, to)? && !requests.is_empty() {}
+        let mut portion = read_portion(inotify, &mut buffer)?;
+        while !portion.is_empty() {
+            let looked = eyes.look(&mut portion);
+            // What came meanwhile is held against what was read. Behind a request everything that the kernel holds is
+            // read first; else poll says when there is more.
+            let next = match looked || !requests.is_empty() {
+                true => read_portion(inotify, &mut buffer)?,
+                false => Vec::new(),
+            };
+            eyes.doubt(&mut portion, &next);
+            hand_on(portion, wake, to);
+            portion = next;
+        }
         for request in requests {
             if to.send(Message::Request(request)).is_err() {
                 return Ok(());
@@ -258,15 +282,10 @@ fn take_requests(wake: &Wake) -> Option<Vec<Request>> {
     }
 }
 
-/// Reads one portion; whether there was something.
-fn drain(
-    inotify: &OwnedFd,
-    wake: &Wake,
-    buffer: &mut [MaybeUninit<u8>],
-    to: &Sender<Message>,
-) -> io::Result<bool> {
+/// What the kernel holds, as far as it fits.
+fn read_portion(inotify: &OwnedFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Vec<Heard>> {
     let mut reader = Reader::new(inotify.as_fd(), buffer);
-    let mut events: Vec<Raw> = Vec::new();
+    let mut events: Vec<Heard> = Vec::new();
     loop {
         let raw = match reader.next() {
             Ok(event) => Raw {
@@ -279,27 +298,27 @@ fn drain(
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
-        if events.last() != Some(&raw) {
-            events.push(raw);
+        if events.last().is_none_or(|last| last.raw != raw) {
+            events.push(Heard { raw, captured: None });
         }
         if reader.is_buffer_empty() {
             break;
         }
     }
-    if events.is_empty() {
-        return Ok(false);
-    }
+    Ok(events)
+}
+
+fn hand_on(mut events: Vec<Heard>, wake: &Wake, to: &Sender<Message>) {
     if wake.queued.fetch_add(events.len(), Ordering::Relaxed) > QUEUE_MAX {
         wake.queued.fetch_sub(events.len(), Ordering::Relaxed);
-        let lost = Raw { watch: -1, flags: ReadFlags::QUEUE_OVERFLOW, cookie: 0, name: Box::default() };
+        let raw = Raw { watch: -1, flags: ReadFlags::QUEUE_OVERFLOW, cookie: 0, name: Box::default() };
         wake.queued.fetch_add(1, Ordering::Relaxed);
-        events = vec![lost];
+        events = vec![Heard { raw, captured: None }];
     }
     // When nobody takes them any more, the next request finds that out.
     if to.send(Message::Events(events)).is_err() {
         wake.close();
     }
-    Ok(true)
 }
 
 /// Without a queue to read, requests still get through.

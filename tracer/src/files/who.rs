@@ -22,7 +22,15 @@ const FRESH: Duration = Duration::from_secs(5);
 const KNOWN_MAX: usize = 65_536;
 
 /// By inode, so that it holds for a temp file that is renamed onto its path too.
-type Known = Mutex<HashMap<u64, (Who, Instant)>>;
+type Known = Mutex<HashMap<u64, Wrote>>;
+
+#[derive(Debug)]
+struct Wrote {
+    who: Who,
+    at: Instant,
+    /// Another process wrote it too, since it was told last.
+    others: bool,
+}
 
 /// Knows who wrote lately.
 #[derive(Debug)]
@@ -60,8 +68,15 @@ impl Writers {
 
     /// Who closed the file with this inode last, not long ago. Told once.
     pub(crate) fn of(&self, ino: u64) -> Option<Who> {
-        let (who, at) = self.known.lock().remove(&ino)?;
+        let Wrote { who, at, .. } = self.known.lock().remove(&ino)?;
         (at.elapsed() < FRESH).then_some(who)
+    }
+
+    /// Who closed it each time since it was told last, if that was one and the same process.
+    pub(crate) fn only_one_of(&self, ino: u64) -> Option<Who> {
+        let known = self.known.lock();
+        let Wrote { who, at, others } = known.get(&ino)?;
+        (at.elapsed() < FRESH && !others).then(|| who.clone())
     }
 }
 
@@ -93,7 +108,10 @@ fn note_writers(fanotify: &Fanotify, known: &Known, end: &OwnedFd) {
                 if known.len() >= KNOWN_MAX {
                     known.clear();
                 }
-                known.insert(stat.st_ino, (Who { pid, comm: name_of(pid) }, Instant::now()));
+                let others =
+                    known.get(&stat.st_ino).is_some_and(|before| before.others || before.who.pid != pid);
+                let who = Who { pid, comm: name_of(pid) };
+                known.insert(stat.st_ino, Wrote { who, at: Instant::now(), others });
             }
         }
     }

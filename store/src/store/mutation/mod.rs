@@ -144,7 +144,7 @@ impl Mutation<'_> {
     }
 
     /// What follows is no part of the burst so far: it happened on its own, and is only written down together.
-    pub(crate) fn begin_burst(&mut self) {
+    pub fn begin_burst(&mut self) {
         self.first_tick = None;
     }
 

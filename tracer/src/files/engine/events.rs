@@ -9,6 +9,7 @@ use rustix::fs::inotify::ReadFlags;
 use tickfs_store::path::RelPath;
 
 use super::Engine;
+use crate::files::capture::Captured;
 use crate::files::rules::Rules;
 use crate::files::settle::Seen;
 use crate::files::stamps::{Stamp, renamed};
@@ -16,14 +17,14 @@ use crate::files::walk::{Visitor, walk};
 use crate::files::watch::{Added, Raw, Watch};
 
 impl Engine {
-    pub(super) fn event(&mut self, raw: &Raw) {
+    pub(super) fn event(&mut self, raw: &Raw, captured: Option<Captured>) {
         use ReadFlags as F;
         if raw.flags.contains(F::QUEUE_OVERFLOW) {
             self.lost = true;
             self.shared.status.lock().overflows += 1;
             return;
         }
-        let Some(dir) = self.watch.dir(raw.watch).cloned() else { return };
+        let Some(dir) = self.watch.dir(raw.watch) else { return };
         if raw.flags.contains(F::IGNORED) {
             self.watch.forget(raw.watch);
             return;
@@ -61,10 +62,24 @@ impl Engine {
             () if flags.contains(F::ATTRIB) => Seen::Touched,
             () => return,
         };
-        self.see(path, is_dir, seen);
+        let captured = captured.filter(|captured| self.is_a_version(&path, captured));
+        self.see(path, is_dir, seen, captured);
     }
 
-    fn see(&mut self, path: RelPath, is_dir: bool, seen: Seen) {
+    /// Whether what was read when an event was heard is what that event is about, and newer than what is recorded.
+    fn is_a_version(&self, path: &RelPath, captured: &Captured) -> bool {
+        let Some(recorded) = self.ledger.stamps.get(path) else { return false };
+        let last = self.settle.last_version(path).map_or(recorded, |last| last.stamp);
+        let now = captured.stamp;
+        // What held something and was emptied is about to be written.
+        let emptied = now.size == 0 && last.size > 0;
+        // It was read before the path was looked at for another reason.
+        let older = self.looked.is_some_and(|looked| captured.at < looked) && now.ctime <= recorded.ctime;
+        let still = self.held > 0 || self.paused;
+        captured.path == *path && now.size <= self.ledger.max_size && !(emptied || older || still)
+    }
+
+    fn see(&mut self, path: RelPath, is_dir: bool, seen: Seen, captured: Option<Captured>) {
         if self.sampled.contains_key(&path) {
             return;
         }
@@ -79,7 +94,7 @@ impl Engine {
             _ => None,
         };
         let now = self.now();
-        self.settle.see(now, path.clone(), seen, &|path| stamps.has(path));
+        self.settle.see(now, path.clone(), seen, captured, &|path| stamps.has(path));
         if is_dir && matches!(seen, Seen::MovedTo { .. } | Seen::Made) {
             if let Some(from) = &from {
                 self.watch.rename(from, &path);
@@ -111,7 +126,7 @@ impl Engine {
             if self.settle.knows(&path) || known(&path) || before.as_ref().is_some_and(known) {
                 continue;
             }
-            self.settle.see(now, path, Seen::Made, &|path| stamps.has(path));
+            self.settle.see(now, path, Seen::Made, None, &|path| stamps.has(path));
         }
         self.note_unread(unread);
     }

@@ -62,8 +62,8 @@ impl Engine {
         }
         self.settle.forget_origins();
         self.settle.merged();
-        let taken = self.settle.take_all();
-        if let Err(error) = self.commit_taken(taken, true) {
+        let portion = self.settle.take_all();
+        if let Err(error) = self.commit_portion(portion, true) {
             self.failed(error);
         }
         for request in std::mem::take(&mut self.deferred) {
@@ -136,8 +136,8 @@ impl Engine {
         let sampled: Vec<RelPath> = self.sampled.keys().cloned().collect();
         let force = |path| Candidate { force: true, ..Candidate::new(path) };
         flushed.append(self.commit(sampled.into_iter().map(force).collect())?);
-        let taken = self.settle.take_all();
-        flushed.append(self.commit_taken(taken, true)?);
+        let portion = self.settle.take_all();
+        flushed.append(self.commit_portion(portion, true)?);
         flushed.unread = self.unread.iter().map(|(path, why)| (path.clone(), why.clone())).collect();
         self.show();
         Ok(flushed)

@@ -11,6 +11,7 @@ use tickfs_store::ids::StoreId;
 use tickfs_store::journal::entry::Writer;
 
 use super::*;
+use crate::files::watch::Raw;
 
 struct Stage {
     temp: tempfile::TempDir,
@@ -76,7 +77,7 @@ fn an_overflow_is_a_gap_and_everything_is_compared() {
     change(&stage.root());
     // The events of that are thrown away: all that is heard is that some were lost.
     let lost = Raw { watch: -1, flags: ReadFlags::QUEUE_OVERFLOW, cookie: 0, name: Box::default() };
-    engine.event(&lost);
+    engine.event(&lost, None);
     engine.do_what_is_due().unwrap();
     engine.show();
     assert_eq!(stage.ticks(), ["modify a", "mkdir new", "mkdir new/deep", "create new/deep/b"]);

@@ -89,6 +89,7 @@ impl Engine {
         }
         ledger.writers = self.ledger.writers.take();
         self.ledger = ledger;
+        self.watch.look_in(&self.ledger.place);
         self.gone = false;
         self.shared.status.lock().state = State::Recording;
         self.compare_all()?;

@@ -27,14 +27,14 @@ fn play(recorded: &[&str], script: &[(u64, &str, Seen)]) -> Vec<(u128, Vec<Strin
             (Some(due), next) if next.is_none_or(|next| due < next) => {
                 settle.moved_away(due);
                 let paths: Vec<String> =
-                    settle.take(due).iter().map(|taken| shown(&taken.candidate)).collect();
+                    settle.take(due).taken.iter().map(|taken| shown(&taken.candidate)).collect();
                 if !paths.is_empty() {
                     taken.push((due.as_micros().div_ceil(1000), paths));
                 }
             }
             (_, Some(now)) => {
                 let (_, name, seen) = script.next().unwrap();
-                settle.see(now, path(name), *seen, &is_recorded);
+                settle.see(now, path(name), *seen, None, &is_recorded);
             }
             (_, None) => break,
         }
@@ -191,4 +191,69 @@ fn a_change_of_metadata_before_the_close_belongs_to_the_save() {
         one(4, &["f"])
     );
     assert_eq!(play(&["f"], &[(0, "f", Touched)]), one(100, &["f"]));
+}
+
+/// Versions and candidates as they are handed out: a candidate that was read is marked.
+fn portion(portion: &Portion) -> (Vec<String>, Vec<String>) {
+    let versions = portion.versions.iter().map(|version| version.path.to_string());
+    let mark = |taken: &Taken| if taken.candidate.captured.is_some() { "*" } else { "" };
+    let taken = portion.taken.iter().map(|taken| shown(&taken.candidate) + mark(taken));
+    (versions.collect(), taken.collect())
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn saves_that_were_read_are_all_handed_out_in_their_order() {
+    let mut settle = Settle::default();
+    let mut save = |name: &str, read: bool| {
+        let captured = read.then(|| Captured::of(path(name)));
+        settle.see(at(0), path(name), Modified, None, &|_| true);
+        settle.see(at(0), path(name), Written, captured, &|_| true);
+    };
+    for name in ["f", "g", "f", "f", "g"] {
+        save(name, true);
+    }
+    assert_eq!(portion(&settle.take(at(0))), (names(&["f", "g", "f"]), names(&["f*", "g*"])));
+    assert_eq!((settle.merged(), settle.len()), (0, 0));
+}
+
+#[test]
+fn a_save_that_was_not_read_is_counted_when_the_next_one_comes() {
+    let mut settle = Settle::default();
+    for read in [true, false, true] {
+        let captured = read.then(|| Captured::of(path("f")));
+        settle.see(at(0), path("f"), Written, captured, &|_| true);
+    }
+    assert_eq!(portion(&settle.take(at(0))), (names(&["f"]), names(&["f*"])));
+    assert_eq!(settle.merged(), 1);
+}
+
+#[test]
+fn what_was_saved_before_it_was_removed_or_replaced_is_a_version_that_comes_first() {
+    let mut settle = Settle::default();
+    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"))), &|_| true);
+    settle.see(at(0), path("f"), Removed, None, &|_| true);
+    settle.see(at(0), path("g"), Written, Some(Captured::of(path("g"))), &|_| true);
+    settle.see(at(0), path("g"), MovedTo { cookie: 1 }, None, &|_| true);
+    assert_eq!(settle.due(), Some(at(100)), "what is ready waits for the removal, as one burst");
+    assert_eq!(portion(&settle.take(at(100))), (names(&["f", "g"]), names(&["g", "f"])));
+    assert_eq!(settle.merged(), 0);
+}
+
+#[test]
+fn versions_that_could_not_be_written_down_come_first_the_next_time() {
+    let mut settle = Settle::default();
+    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"))), &|_| true);
+    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"))), &|_| true);
+    let refused = settle.take(at(0)).versions;
+    settle.see(at(1), path("g"), Written, Some(Captured::of(path("g"))), &|_| true);
+    settle.hold_again(at(2000), refused);
+    assert_eq!(portion(&settle.take(at(2))), (names(&["f"]), names(&["g*"])));
+    settle.see(at(3), path("f"), Written, Some(Captured::of(path("f"))), &|_| true);
+    let portion = settle.take(at(4));
+    settle.hold_again(at(2004), vec![Arc::clone(portion.taken[0].candidate.captured.as_ref().unwrap())]);
+    assert_eq!(settle.due(), Some(at(2004)));
 }
