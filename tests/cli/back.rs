@@ -195,6 +195,57 @@ fn cli_restore_goes_on_and_undo_goes_back() {
 }
 
 #[test]
+fn cli_a_revert_into_the_middle_of_a_burst_offers_its_end_and_what_was_before() {
+    let bench = sample();
+    for name in ["x", "y", "z"] {
+        std::fs::write(bench.path("app").join(name), "made at once").unwrap();
+    }
+    assert_eq!(bench.record(), 7);
+    let said = bench.done(&["revert", "--at", "6"]);
+    let offer = "tick 6 is in the middle of changes that were made at once (5 to 7): --at main@7 is their end, --at main@4 \
+                 what was before them\n";
+    assert!(said.contains(offer), "{said}");
+    assert_eq!((bench.text("y").is_some(), bench.text("z")), (true, None), "what was asked for is done");
+    for whole in ["main@7", "main@4"] {
+        let said = bench.done(&["revert", "--at", whole]);
+        assert!(!said.contains("in the middle"), "{said}");
+    }
+}
+
+/// Who may not give files away puts back all but the owner, and that the owner differs then is no change.
+#[test]
+fn cli_an_owner_that_cannot_be_put_back_is_no_change() {
+    let bench = Bench::new();
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give files away");
+        return;
+    }
+    let Some(_) = as_stranger(&bench) else { return };
+    let stranger = |args: &[&str]| {
+        let shown = bench.shown(as_stranger(&bench).unwrap().args(args));
+        assert_eq!((shown.status, shown.stderr.as_str()), (0, ""), "{args:?}");
+        shown.stdout
+    };
+    let nobody = 65534;
+    std::os::unix::fs::chown(bench.path("app"), Some(nobody), Some(nobody)).unwrap();
+    std::fs::set_permissions(bench.path(""), std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::write(bench.path("app/a"), "of root").unwrap();
+    stranger(&["init"]);
+    stranger(&["snapshot", "create", "first"]);
+    std::fs::write(bench.path("app/a"), "of nobody").unwrap();
+    std::os::unix::fs::chown(bench.path("app/a"), Some(nobody), Some(nobody)).unwrap();
+    stranger(&["snapshot", "create", "second"]);
+    stranger(&["revert", "--at", "0"]);
+    assert_eq!(bench.text("a").as_deref(), Some("of root"));
+    stranger(&["snapshot", "create", "third"]);
+    let status: serde_json::Value = serde_json::from_str(&stranger(&["status", "--json"])).unwrap();
+    let stands = (&status["active_branch"], &status["current_tick"], &status["last_tick"]);
+    assert_eq!(stands, (&"main".into(), &0.into(), &1.into()), "no tick, and so no fork");
+    stranger(&["undo"]);
+    assert_eq!(bench.text("a").as_deref(), Some("of nobody"));
+}
+
+#[test]
 fn cli_bad_requests_say_what_is_wrong_and_what_to_do() {
     let bench = sample();
     bench.done(&["branch", "create", "taken"]);

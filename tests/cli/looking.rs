@@ -178,3 +178,36 @@ fn cli_a_long_log_names_every_tick_of_its_branch_once() {
     assert_eq!(ticks(&["log", "--since", "1290"]), &all[..10]);
     assert_eq!(bench.json(&["log", "--json"]).as_array().unwrap().len(), 1_300);
 }
+
+/// Within a repository what git ignores for its owner is noise here too; elsewhere git has no say.
+#[test]
+fn cli_status_names_what_gits_own_ignore_file_excludes() {
+    for (ignores, line) in [
+        ("home/.config/git/ignore", "git's core.excludesFile (*.noise); !*.noise in .tickfsignore records it"),
+        ("home/mine", "git's core.excludesFile (*.noise); !*.noise in .tickfsignore records it"),
+    ] {
+        let bench = Bench::new();
+        let write = |name: &str, text: &str| {
+            let path = bench.path(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write(ignores, "*.noise\n");
+        write("home/.gitconfig", &format!("[core]\n\texcludesFile = {}\n", bench.path(ignores).display()));
+        for name in ["app/a.noise", "app/b.noise", "app/c"] {
+            write(name, "x");
+        }
+        write("app/.tickfsignore", "!b.noise\n");
+        bench.done(&["init"]);
+        let told = |bench: &Bench| bench.done(&["status"]).contains(line);
+        assert!(!told(&bench), "it is in no repository");
+        write("app/.git/HEAD", "ref: refs/heads/main\n");
+        assert!(told(&bench), "{}", bench.done(&["status"]));
+        bench.done(&["snapshot", "create", "mine"]);
+        let seen: Vec<bool> = ["a.noise", "b.noise", "c"]
+            .iter()
+            .map(|name| bench.run(&["show", name, "--at", "0"]).status == 0)
+            .collect();
+        assert_eq!(seen, [false, true, true]);
+    }
+}

@@ -371,3 +371,23 @@ fn daemon_on_a_full_disk_warns_and_counts_and_records_when_there_is_room_again()
     signal(running.0.id(), Signal::INT);
     assert!(running.0.wait().unwrap().success());
 }
+
+#[test]
+fn daemon_looks_into_a_directory_as_soon_as_it_may() {
+    let Some(bench) = Bench::of_a_stranger() else { return };
+    bench.write("d/inside", "one");
+    let set_mode = |mode: u32| bench.set_mode("app/d", mode);
+    set_mode(0o000);
+    bench.ok(&["init"]);
+    bench.start(&[]);
+    let unread = || bench.listing()["process"]["warnings"].to_string().contains("d cannot be read");
+    wait_until("it says that it cannot look", unread);
+    bench.write("f", "two");
+    wait_until("it records what it may", || bench.listing()["process"]["ticks"] != 0);
+    assert!(unread());
+    set_mode(0o755);
+    wait_until("what lies in it is recorded", || bench.ok(&["log", "--each"]).contains("d/inside"));
+    bench.write("d/inside", "more than one");
+    assert!(!unread());
+    wait_until("it is watched", || bench.ok(&["log", "-p", "-n", "1"]).contains("more than one"));
+}

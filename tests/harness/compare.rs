@@ -152,6 +152,26 @@ fn trees(view: &View, model: &Model) -> Verdict {
             }
         }
     }
+    all_paths.iter().try_for_each(|path| newest_first(view, path))
+}
+
+/// The versions under a path are the same from either end.
+fn newest_first(view: &View, path: &RelPath) -> Verdict {
+    let asked = |error: Error| said("versions", &error);
+    let all = view.versions_of(path).map_err(asked)?;
+    for branch in view.branches().listed() {
+        let mut wanted = all.clone();
+        wanted.retain(|version| view.branches().is_on(branch.no, version.at));
+        let (mut before, mut found) = (Tick(u64::MAX), Vec::new());
+        loop {
+            let portion = view.newest_of(path, branch.no, before, 3).map_err(asked)?;
+            let Some(oldest) = portion.last() else { break };
+            before = oldest.at;
+            found.extend(portion);
+        }
+        found.reverse();
+        same(&format!("the versions of {path} on {}", branch.label), &found, &wanted)?;
+    }
     Ok(())
 }
 

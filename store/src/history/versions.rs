@@ -36,6 +36,32 @@ impl View {
         })
     }
 
+    /// The newest versions under a path before a tick, as the chain of a branch has them, newest first.
+    pub fn newest_of(
+        &self,
+        path: &RelPath,
+        branch: BranchNo,
+        before: Tick,
+        limit: usize,
+    ) -> Result<Vec<PathVersion>> {
+        let branches = self.branches();
+        if before == Tick::BASE {
+            return Ok(Vec::new());
+        }
+        self.store().index().read(|q| {
+            let mut found = Vec::new();
+            for (branch, upto) in branches.lineage(branch, Tick(before.0.saturating_sub(1))).0 {
+                let before = Tick(upto.0.saturating_add(1));
+                let timeline = Timelines { query: q, branches, branch };
+                found.extend(timeline.newest(path, before, limit - found.len())?);
+                if found.len() >= limit {
+                    break;
+                }
+            }
+            Ok(found)
+        })
+    }
+
     /// Names that ever stood in a directory, on whatever branch, after `after` and in the order of their bytes. The directory
     /// is a path, whatever nodes stood there.
     pub fn names_ever(&self, dir: &RelPath, after: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
@@ -110,8 +136,46 @@ impl Timelines<'_, '_> {
         Ok(timeline)
     }
 
+    /// As [`Self::versions`], of ticks before one, from the newest on.
+    fn newest(&self, path: &RelPath, before: Tick, limit: usize) -> Result<Vec<PathVersion>> {
+        let stretches = stretches(&self.of(path)?);
+        let mut found: Vec<PathVersion> = Vec::new();
+        for (n, &(from, to, node)) in stretches.iter().enumerate().rev() {
+            if from >= before || found.len() >= limit {
+                continue;
+            }
+            let is_news = !(self.inherits() && from == self.begin());
+            let end = to.map_or(before, |to| to.min(before));
+            let put = |version| {
+                let at = Option::as_ref(&version).map_or(from, |version: &Version| version.tick.max(from));
+                PathVersion { at, branch: self.branch, version }
+            };
+            if let Some(node) = node {
+                let left = limit - found.len();
+                let inside = self.query.newest_on(node, self.branch, (from, end), left)?;
+                found.extend(inside.into_iter().map(|version| put(Some(version))));
+            }
+            let stood = || n > 0 && stretches[n - 1].2.is_some();
+            if is_news && found.len() < limit {
+                match node {
+                    Some(node) => {
+                        let held = self.query.version(&self.lineage(from), node)?;
+                        found.extend(held.map(|held| put(Some(held))));
+                    }
+                    None if stood() => found.push(put(None)),
+                    None => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn inherits(&self) -> bool {
+        self.branches.get(self.branch).is_some_and(|b| b.parent.is_some())
+    }
+
     fn versions(&self, path: &RelPath) -> Result<Vec<PathVersion>> {
-        let inherits = self.branches.get(self.branch).is_some_and(|b| b.parent.is_some());
+        let inherits = self.inherits();
         let mut found: Vec<PathVersion> = Vec::new();
         let mut stood = false;
         for (from, to, node) in stretches(&self.of(path)?) {

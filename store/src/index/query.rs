@@ -184,6 +184,22 @@ impl<'c> Query<'c> {
         self.all(sql, params![node.0.cast_signed(), branch.0], read_version)
     }
 
+    /// The newest versions of a node on a branch, newest first, of ticks between these two.
+    pub(crate) fn newest_on(
+        self,
+        node: NodeId,
+        branch: BranchNo,
+        (after, before): (Tick, Tick),
+        limit: usize,
+    ) -> Result<Vec<Version>> {
+        let sql = select_version!(
+            "WHERE node = ?1 AND branch = ?2 AND tick > ?3 AND tick < ?4 ORDER BY tick DESC LIMIT ?5"
+        );
+        let (after, before) = (after.0.cast_signed(), i64::try_from(before.0).unwrap_or(i64::MAX));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.all(sql, params![node.0.cast_signed(), branch.0, after, before, limit], read_version)
+    }
+
     /// Every version of every node on every branch.
     pub(crate) fn all_versions(self) -> Result<Vec<Version>> {
         self.all(select_version!("ORDER BY node, branch, tick"), [], read_version)

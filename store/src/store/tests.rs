@@ -262,6 +262,26 @@ fn a_path_remembers_each_version_once_through_renames_and_forks() {
         [(0, 1, Some(0)), (1, 1, Some(1)), (2, 1, None), (4, 1, Some(4)), (5, 2, Some(5))]
     );
     assert_eq!(versions("g"), [(2, 1, Some(1)), (3, 1, Some(3))]);
+    // The same from the newest on, in portions of any size.
+    for (name, branch, newest) in [
+        ("f", 1, &[4, 2, 1, 0][..]),
+        ("f", 2, &[5, 1, 0]),
+        ("g", 1, &[3, 2]),
+        ("g", 2, &[]),
+        ("h", 1, &[]),
+    ] {
+        for limit in 1..=5 {
+            let (mut before, mut found) = (Tick(u64::MAX), Vec::new());
+            loop {
+                let portion = view.newest_of(&path(name), BranchNo(branch), before, limit).unwrap();
+                assert!(portion.len() <= limit);
+                let Some(oldest) = portion.last() else { break };
+                before = oldest.at;
+                found.extend(portion.into_iter().map(|version| version.at.0));
+            }
+            assert_eq!(found, newest, "{name} on {branch}, {limit} at once");
+        }
+    }
     let line = view.line_of(&path("g"), Point { branch: BranchNo(1), tick: Tick(4) }).unwrap();
     assert_eq!(line.iter().map(|v| v.tick.0).collect::<Vec<_>>(), [0, 1, 3]);
 }

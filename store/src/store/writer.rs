@@ -300,6 +300,7 @@ impl Inner {
                 drafts: Vec::new(),
                 first_tick: None,
                 who: None,
+                owners_count: true,
             };
             let ran = job.run(&mut mutation);
             let drafts = mutation.drafts;

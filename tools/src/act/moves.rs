@@ -165,12 +165,14 @@ fn middle_of_a_burst(view: &View, at: Point) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     let (first, last) = view.burst_of(at.tick)?;
-    let end = view.branches().at_or_before(at.branch, last);
+    let of = |tick| view.branches().at_or_before(at.branch, tick);
+    let (before, end) = (of(Tick(first.0.saturating_sub(1))), of(last));
+    let branch = label(view, at);
     Ok((end > at.tick).then(|| {
         format!(
-            "tick {} is in the middle of changes that were made at once ({first} to {last}): --at {}@{end} is their end",
-            at.tick,
-            label(view, at)
+            "tick {} is in the middle of changes that were made at once ({first} to {last}): --at {branch}@{end} is their end, \
+             --at {branch}@{before} what was before them",
+            at.tick
         )
     }))
 }

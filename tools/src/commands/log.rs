@@ -64,11 +64,11 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
     let after = since(&view, branch, arguments.since.as_ref())?;
     let mut wanted: Box<dyn Iterator<Item = tickfs_store::Result<TickRow>>> =
         Box::new(Newest::of(&view, branch, after));
-    if let Some(ticks) =
-        path.as_ref().map(|path| ticks_of_file(&view, branch, after, path)).transpose()?.flatten()
+    if let Some(path) = &path
+        && !is_dir(&view, path)?
     {
-        let view = &view;
-        wanted = Box::new(ticks.into_iter().map(|tick| view.tick(tick)));
+        require_known(&view, path)?;
+        wanted = Box::new(NewestOf::of(&view, path.clone(), branch, after));
     }
     let all = arguments.each || arguments.patch || path.is_some();
     let mut log = Log { view: &view, out, style: Style::of_stdout(), limit: arguments.limit, path };
@@ -88,23 +88,58 @@ fn since(view: &View, branch: BranchNo, since: Option<&At>) -> anyhow::Result<Ti
     }
 }
 
-/// The ticks of a path that is or was a file, newest first; `None` for a directory, whose ticks are found on the way.
-fn ticks_of_file(
-    view: &View,
+/// Whether something ever lay below a path: then its ticks are found on the way through all.
+fn is_dir(view: &View, path: &RelPath) -> anyhow::Result<bool> {
+    Ok(path.is_root() || !view.names_ever(path, b"", 1)?.is_empty())
+}
+
+fn require_known(view: &View, path: &RelPath) -> anyhow::Result<()> {
+    for branch in view.branches().listed() {
+        if !view.newest_of(path, branch.no, Tick(u64::MAX), 1)?.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(Error::not_found(format!("{path} is not recorded here, and never was")).into())
+}
+
+/// The ticks of a path that was never a directory with something in it, newest first, read in portions.
+struct NewestOf<'v> {
+    view: &'v View,
+    path: RelPath,
     branch: BranchNo,
     after: Tick,
-    path: &RelPath,
-) -> anyhow::Result<Option<Vec<Tick>>> {
-    let versions = view.versions_of(path)?;
-    let is_dir = |kind| kind == NodeType::Dir;
-    if path.is_root() || versions.iter().any(|v| v.version.as_ref().is_some_and(|v| is_dir(v.kind))) {
-        return Ok(None);
+    /// All that is not told yet came before.
+    before: Tick,
+    /// Oldest first.
+    portion: Vec<Tick>,
+}
+
+impl<'v> NewestOf<'v> {
+    const PORTION: usize = 512;
+
+    fn of(view: &'v View, path: RelPath, branch: BranchNo, after: Tick) -> Self {
+        Self { view, path, branch, after, before: Tick(u64::MAX), portion: Vec::new() }
     }
-    if versions.is_empty() {
-        return Err(Error::not_found(format!("{path} is not recorded here, and never was")).into());
+
+    fn next_tick(&mut self) -> tickfs_store::Result<Option<Tick>> {
+        if self.portion.is_empty() {
+            let found = self.view.newest_of(&self.path, self.branch, self.before, Self::PORTION)?;
+            self.before = found.last().map_or(Tick::BASE, |oldest| oldest.at);
+            self.portion = found.into_iter().rev().map(|version| version.at).collect();
+        }
+        Ok(self.portion.pop().filter(|tick| *tick > self.after))
     }
-    let on_branch = |tick: &Tick| *tick > after && view.branches().is_on(branch, *tick);
-    Ok(Some(versions.iter().rev().map(|v| v.at).filter(on_branch).collect()))
+}
+
+impl Iterator for NewestOf<'_> {
+    type Item = tickfs_store::Result<TickRow>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.next_tick() {
+            Ok(tick) => tick.map(|tick| self.view.tick(tick)),
+            Err(error) => Some(Err(error)),
+        }
+    }
 }
 
 /// The ticks of a branch's chain, from its head down, read in portions.

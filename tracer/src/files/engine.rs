@@ -457,7 +457,7 @@ impl Engine {
         if !flushed.ticks.is_empty() {
             (self.options.announce)(&Announcement::Ticks { at: now, ticks: flushed.ticks.clone() });
         }
-        paths.iter().for_each(|path| drop(self.unread.remove(path)));
+        paths.iter().for_each(|path| self.looked_at(path));
         self.note_unread(flushed.unread.clone());
         let again = self.now() + SAMPLE;
         for path in unstable {

@@ -20,8 +20,8 @@ use super::place::{Place, kind_of};
 use super::report::Warning;
 use tickfs_store::journal::entry::NodeType;
 
-/// Not recorded unless `.gitignore`, `.tickfsignore` or the configuration says otherwise: what a tool makes again, and
-/// the files that editors keep while they run.
+/// Not recorded unless `.gitignore`, `.tickfsignore` or the configuration says otherwise: what a tool makes again (also
+/// `tickfs watch`), and the files that editors keep while they run.
 pub const DEFAULTS: &[&str] = &[
     "node_modules/",
     "target/",
@@ -36,6 +36,7 @@ pub const DEFAULTS: &[&str] = &[
     ".direnv/",
     ".next/",
     ".cache/",
+    "watcher_output/",
     ".DS_Store",
     ".*.sw?",
     "4913",
@@ -105,6 +106,10 @@ pub enum Reason {
     Excluded {
         pattern: String,
     },
+    /// The file names it that git takes for all of a person's repositories.
+    Global {
+        pattern: String,
+    },
     /// A `.gitignore` or `.tickfsignore` names it.
     Rule {
         file: RelPath,
@@ -127,6 +132,9 @@ impl std::fmt::Display for Reason {
             }
             Self::Default { pattern } => write!(f, "ignored by default ({pattern})"),
             Self::Excluded { pattern } => write!(f, "record.exclude in config.toml ({pattern})"),
+            Self::Global { pattern } => {
+                write!(f, "git's core.excludesFile ({pattern}); !{pattern} in .tickfsignore records it")
+            }
             Self::Rule { file, pattern } => write!(f, "{file} ({pattern})"),
             Self::NotNamed => f.write_str("only named files are recorded here"),
         }
@@ -144,6 +152,8 @@ pub struct Rules {
     exclude: Gitignore,
     secrets: Gitignore,
     defaults: Gitignore,
+    /// What git ignores in every repository of the person who records; empty where the root is in none.
+    global: Gitignore,
     /// Directories that lead to what `include` names.
     passages: BTreeSet<RelPath>,
     by_dir: HashMap<RelPath, DirRules>,
@@ -178,6 +188,7 @@ impl Rules {
             exclude: said("record.exclude", &config.exclude)?,
             secrets: said("the list of secrets", SECRETS)?,
             defaults: said("the default list", DEFAULTS)?,
+            global: global(&scope.root),
             passages: passages(&config.include),
             by_dir: HashMap::new(),
             other_roots: BTreeSet::new(),
@@ -321,6 +332,11 @@ impl Rules {
             Some(Said::Recorded { .. }) => return None,
             None => {}
         }
+        match self.global.matched(at, is_dir) {
+            Match::Ignore(glob) => return Some(Reason::Global { pattern: glob.original().to_owned() }),
+            Match::Whitelist(_) => return None,
+            Match::None => {}
+        }
         match self.defaults.matched(at, is_dir) {
             Match::Ignore(glob) => Some(Reason::Default { pattern: glob.original().to_owned() }),
             _ => None,
@@ -368,6 +384,15 @@ fn said(what: &str, lines: &[impl AsRef<str>]) -> Result<Gitignore> {
         builder.add_line(None, line.as_ref()).map_err(refuse)?;
     }
     builder.build().map_err(refuse)
+}
+
+/// `core.excludesFile`, by default `~/.config/git/ignore`: what lies there is noise to its owner in each repository, and so
+/// it is here. A line of it that is no pattern is passed over, as git does. It is read when a recorder starts.
+fn global(root: &Path) -> Gitignore {
+    match root.ancestors().any(|dir| dir.join(".git").exists()) {
+        true => GitignoreBuilder::new("").build_global().0,
+        false => Gitignore::empty(),
+    }
 }
 
 /// The directories that must be entered to come to what a pattern names: those before its first wildcard.
@@ -444,6 +469,7 @@ mod tests {
             ("sub/big/", "sub/.tickfsignore (big/)"),
             ("node_modules/", "ignored by default (node_modules/)"),
             ("sub/.a.txt.swp", "ignored by default (.*.sw?)"),
+            ("watcher_output/", "ignored by default (watcher_output/)"),
             (".git/", "belongs to version control"),
             (".app.tickfs/", "a store of tickfs"),
             ("kept/", "a store of tickfs"),

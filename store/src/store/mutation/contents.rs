@@ -17,7 +17,8 @@ impl Mutation<'_> {
     ) -> Result<Option<Content<'a>>> {
         let same_meta = known.is_some_and(|f| {
             let v = &f.version;
-            (v.kind, v.mode, v.uid, v.gid) == (meta.kind, meta.mode, meta.uid, meta.gid)
+            let same_owner = !self.owners_count || (v.uid, v.gid) == (meta.uid, meta.gid);
+            same_owner && (v.kind, v.mode) == (meta.kind, meta.mode)
         });
         let equal = same_meta && self.same_content(known, &content)?;
         Ok((!equal).then_some(content))

@@ -105,6 +105,7 @@ pub struct Mutation<'w> {
     pub(super) drafts: Vec<Draft>,
     pub(super) first_tick: Option<Tick>,
     pub(super) who: Option<Who>,
+    pub(super) owners_count: bool,
 }
 
 impl std::fmt::Debug for Mutation<'_> {
@@ -141,6 +142,11 @@ impl Mutation<'_> {
     /// Names who makes the changes that follow.
     pub fn set_who(&mut self, who: Option<Who>) {
         self.who = who;
+    }
+
+    /// Another owner alone is no change: for who may not set owners, and so could not put back what was.
+    pub fn disregard_owners(&mut self) {
+        self.owners_count = false;
     }
 
     /// What follows is no part of the burst so far: it happened on its own, and is only written down together.

@@ -89,6 +89,11 @@ impl Engine {
             // A directory that was moved behind a rule is gone from what is recorded.
             return;
         }
+        if is_dir && seen == Seen::Touched {
+            // Perhaps it may be read now.
+            self.looked_at(&path);
+        }
+        let stamps = &self.ledger.stamps;
         let from = match seen {
             Seen::MovedTo { cookie } if is_dir => self.settle.moved_from(cookie).cloned(),
             _ => None,

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tickfs_store::ids::UnixMillis;
-use tickfs_store::journal::entry::{Action, ItemType};
+use tickfs_store::journal::entry::{Action, ItemType, NodeType};
 use tickfs_store::path::RelPath;
 
 use super::{Engine, WARNINGS_KEPT};
 use crate::files::commit::Ledger;
 use crate::files::error::{Error, Result};
+use crate::files::place::kind_of;
 use crate::files::report::{Announcement, Gap, State, Warning};
 use crate::files::settle::{Moment, SAMPLE, Settle};
 
@@ -103,6 +104,24 @@ impl Engine {
             self.settle.again(again, path.clone());
             if self.unread.insert(path.clone(), why.clone()).as_ref() != Some(&why) {
                 self.warn(Some(path), format!("could not be read, and is tried again: {why}"));
+            }
+        }
+    }
+
+    /// A path was looked at, whatever came of it: what could not be read before is forgotten, or, where it is a directory,
+    /// looked into.
+    pub(super) fn looked_at(&mut self, path: &RelPath) {
+        if !self.unread.contains_key(path) {
+            return;
+        }
+        let place = &self.ledger.place;
+        let is_dir =
+            place.stat(path).ok().flatten().is_some_and(|stat| kind_of(&stat) == Some(NodeType::Dir));
+        match is_dir && place.open_dir(path).is_err() {
+            true => self.settle.again(self.began.elapsed() + SAMPLE, path.clone()),
+            false => {
+                self.unread.remove(path);
+                self.reload.extend(is_dir.then(|| path.clone()));
             }
         }
     }
