@@ -183,7 +183,10 @@ fn cli_a_long_log_names_every_tick_of_its_branch_once() {
 #[test]
 fn cli_status_names_what_gits_own_ignore_file_excludes() {
     for (ignores, line) in [
-        ("home/.config/git/ignore", "git's core.excludesFile (*.noise); !*.noise in .tickfsignore records it"),
+        (
+            "home/.config/git/ignore",
+            "git's core.excludesFile (*.noise); !*.noise in .tickfsignore records it",
+        ),
         ("home/mine", "git's core.excludesFile (*.noise); !*.noise in .tickfsignore records it"),
     ] {
         let bench = Bench::new();

@@ -29,8 +29,12 @@ pub(crate) struct Desk {
 impl Desk {
     /// A root that holds these files, recorded as its base.
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        std::fs::create_dir(temp.path().join("app")).unwrap();
+        Self::within(tempfile::tempdir().unwrap(), files)
+    }
+
+    /// The same in a directory where `app` and `s` may be there already.
+    pub(crate) fn within(temp: tempfile::TempDir, files: &[(&str, &str)]) -> Self {
+        std::fs::create_dir_all(temp.path().join("app")).unwrap();
         let store =
             Store::init(Arc::new(RealDisk), &temp.path().join("s"), StoreId::new(NOW, [7; 10])).unwrap();
         std::fs::write(store.layout().config(), "[record]\nexclude = [\"ignored\"]\n").unwrap();
@@ -50,6 +54,11 @@ impl Desk {
         drop(before);
         let store = Store::open(Arc::new(RealDisk), &dir).unwrap();
         Self { writer: Arc::new(writer(&store)), temp }
+    }
+
+    /// Its directory, in which nothing is open any more.
+    pub(crate) fn closed(self) -> tempfile::TempDir {
+        self.temp
     }
 
     pub(crate) fn root(&self) -> PathBuf {

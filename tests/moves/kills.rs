@@ -50,7 +50,7 @@ fn run_until(desk: &Desk, to: &Stand, commit: &Commit, last: usize) -> bool {
     }
 }
 
-fn has_traces(desk: &Desk) -> bool {
+pub(crate) fn has_traces(desk: &Desk) -> bool {
     let mut names = std::fs::read_dir(desk.root()).unwrap().map(|entry| entry.unwrap().file_name());
     names.any(|name| name.to_string_lossy().starts_with(STAGING_PREFIX))
         || desk.writer.store().layout().intent().exists()

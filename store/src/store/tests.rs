@@ -263,13 +263,9 @@ fn a_path_remembers_each_version_once_through_renames_and_forks() {
     );
     assert_eq!(versions("g"), [(2, 1, Some(1)), (3, 1, Some(3))]);
     // The same from the newest on, in portions of any size.
-    for (name, branch, newest) in [
-        ("f", 1, &[4, 2, 1, 0][..]),
-        ("f", 2, &[5, 1, 0]),
-        ("g", 1, &[3, 2]),
-        ("g", 2, &[]),
-        ("h", 1, &[]),
-    ] {
+    for (name, branch, newest) in
+        [("f", 1, &[4, 2, 1, 0][..]), ("f", 2, &[5, 1, 0]), ("g", 1, &[3, 2]), ("g", 2, &[]), ("h", 1, &[])]
+    {
         for limit in 1..=5 {
             let (mut before, mut found) = (Tick(u64::MAX), Vec::new());
             loop {

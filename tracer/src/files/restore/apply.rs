@@ -258,7 +258,7 @@ impl Mover<'_> {
             moved => moved.map_err(io_at("remove", &spot.full))?,
         }
         if !is_same_file(task.stat.as_ref(), aside.stat()?.as_ref()) {
-            aside.rename(&spot, RenameFlags::NOREPLACE).map_err(io_at("put back", &spot.full))?;
+            aside.rename_if_free(&spot).map_err(io_at("put back", &spot.full))?;
             return self.stranger(path);
         }
         applied.files += 1;
@@ -285,12 +285,7 @@ impl Mover<'_> {
         let replaces = before.as_ref().is_some_and(|before| !is_dir(before));
         let brought = match replaces {
             true => self.exchange(&staged, &spot, task)?,
-            false => match staged.rename(&spot, RenameFlags::NOREPLACE) {
-                // The filesystem does not know how not to replace.
-                Err(Errno::INVAL | Errno::NOSYS) if spot.stat()?.is_none() => {
-                    staged.rename(&spot, RenameFlags::empty()).map_err(io_at("make", &spot.full))?;
-                    true
-                }
+            false => match staged.rename_if_free(&spot) {
                 Err(Errno::EXIST) => false,
                 moved => moved.map(|()| true).map_err(io_at("make", &spot.full))?,
             },

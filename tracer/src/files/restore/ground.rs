@@ -9,6 +9,12 @@ use tickfs_store::path::RelPath;
 
 use super::error::{Result, io_at};
 
+#[cfg(test)]
+std::thread_local! {
+    /// The filesystem knows nothing but the plain rename.
+    pub(super) static PLAIN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 #[derive(Debug)]
 pub(super) struct Ground {
     fd: OwnedFd,
@@ -84,7 +90,25 @@ impl Spot {
     }
 
     pub(super) fn rename(&self, to: &Self, flags: RenameFlags) -> Result<(), Errno> {
+        #[cfg(test)]
+        if PLAIN.get() && !flags.is_empty() {
+            return Err(Errno::INVAL);
+        }
         rustix::fs::renameat_with(&self.dir, &self.name[..], &to.dir, &to.name[..], flags)
+    }
+
+    /// Never onto something else, also where the filesystem cannot promise that by itself: then it is looked at before.
+    pub(super) fn rename_if_free(&self, to: &Self) -> Result<(), Errno> {
+        match self.rename(to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                match rustix::fs::statat(&to.dir, &to.name[..], AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => self.rename(to, RenameFlags::empty()),
+                    Ok(_) => Err(Errno::EXIST),
+                    Err(errno) => Err(errno),
+                }
+            }
+            renamed => renamed,
+        }
     }
 
     pub(super) fn unlink(&self) -> Result<(), Errno> {

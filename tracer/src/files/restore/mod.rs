@@ -254,3 +254,6 @@ fn forward(place: Place<'_>, view: &View, intent: &Intent, plan: &Plan) -> Resul
     });
     Ok(told?)
 }
+
+#[cfg(test)]
+mod tests;
