@@ -57,6 +57,10 @@ fn watch_javascript_every_form_of_assignment_is_an_event() {
         ("switch (1) { case 1: x = 3 }", vec![3.0]),
         ("try { throw 4 } catch (e) { x = e } finally { x = 5 }", vec![4.0, 5.0]),
         ("class C { m() { x = 8 } } new C().m()", vec![8.0]),
+        (
+            "for (let y = watch(0); y < 2; y++) x = y; const g = (z = watch(5)) => (z = x = 6); g()",
+            vec![1.0, 6.0],
+        ),
     ] {
         let source = format!(
             "let x = watch(0, {{ name: 'x' }});\nfunction main() {{ {body} }}\nexports.main = main;\n"
@@ -120,6 +124,10 @@ fn watch_javascript_main_is_needed_and_called_once() {
         (
             "function main() { console.log('main') }\nif (require.main === module) main();",
             "called by the script",
+        ),
+        (
+            "function main() { console.log('main') }\nif (process.env.NO_SUCH) main();",
+            "not called by the script after all",
         ),
         ("exports.main = async () => { await 0; console.log('main') };", "asynchronous"),
     ] {

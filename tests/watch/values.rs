@@ -1,6 +1,7 @@
 //! What `watch` takes and gives back.
 
-use crate::bench::{Bench, of};
+use crate::bench::{Bench, TICKFS, of, shown};
+use crate::pythons::pythons;
 
 /// Shows WA-29.
 #[test]
@@ -184,4 +185,52 @@ fn watch_a_script_with_its_own_watch_keeps_it() {
     );
     let shown = bench.watch(&["--user-script", "app.py"]);
     assert_eq!((shown.stdout.as_str(), bench.events("watcher_output").len()), ("5\n", 0));
+}
+
+/// What the program shares stays shared: only a value that nobody else holds is replaced by one that tells.
+#[test]
+fn watch_a_value_that_others_hold_stays_the_one_that_they_hold() {
+    let source = "\
+shared = []
+items = watch([], name='items')
+items = shared
+items.append(1)
+assert shared == [1] and items is shared
+items = [1]
+items.append(2)
+items: list = [3]
+items.append(4)
+class Own(list):
+    def __init__(self, tag):
+        self.tag = tag
+own = Own('t')
+kept = watch(own, name='kept')
+kept.append(1)
+own.append(2)
+assert kept is own and type(own) is Own and own.tag == 't' and own == [1, 2]
+class Holder: pass
+holder = Holder()
+holder.x = watch([], name='x')
+holder.x = [1]
+holder.x.append(2)
+holder.x = shared
+holder.x.append(5)
+assert shared == [1, 5]
+b = watch(0, name='b')
+b = items
+items.append(6)
+";
+    for python in pythons() {
+        let bench = Bench::python(source);
+        let path = format!("{}:{}", python.display(), std::env::var("PATH").unwrap());
+        let shown = shown(bench.command(TICKFS).args(["watch", "--user-script", "app.py"]).env("PATH", path));
+        assert_eq!(shown.status, 0, "{python:?}: {shown:?}");
+        let events = bench.events("watcher_output");
+        let lines = |name: &str| -> Vec<u64> {
+            of(&events, name).iter().map(|event| event["line"].as_u64().unwrap()).collect()
+        };
+        assert_eq!(lines("items"), [6, 7, 8, 9, 28], "{python:?}");
+        assert_eq!((lines("kept"), lines("b")), (vec![15, 16], vec![27, 0]), "{python:?}");
+        assert_eq!(lines("x"), [21, 22, 23, 0], "{python:?}");
+    }
 }

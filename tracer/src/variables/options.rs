@@ -31,6 +31,8 @@ pub struct Flags {
     pub threads: bool,
     /// Watched variables of functions too.
     pub locals: bool,
+    /// Variables that the scope file names, also where the program does not call `watch`.
+    pub declared: bool,
     pub sql: bool,
 }
 

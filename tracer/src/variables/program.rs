@@ -21,6 +21,8 @@ const PYTHON_SHIM: &[(&str, &str)] = &[
     ("rewrite", include_str!("../shims/python/rewrite.py")),
     ("wrap", include_str!("../shims/python/wrap.py")),
     ("runtime", include_str!("../shims/python/runtime.py")),
+    ("loaded", include_str!("../shims/python/loaded.py")),
+    ("tests", include_str!("../shims/python/tests.py")),
     ("start", include_str!("../shims/python/start.py")),
 ];
 /// Only where queries are followed.
@@ -100,6 +102,7 @@ fn settings(options: &Options) -> Value {
     json!({
         "track_threads": flags.threads,
         "track_locals": flags.locals,
+        "track_declared": flags.declared,
         "track_sql": flags.sql,
         "globs": options.scope.globs,
         "scopes": options.scope.names,

@@ -31,7 +31,8 @@ pub(super) struct Traced {
     /// Trace watched variables of functions too, not only those of modules and classes
     #[arg(long)]
     track_locals: bool,
-    /// Trace every watched variable, those of functions too
+    /// Trace every watched variable, those of functions too, and those that the file of --files-scope names: the program need
+    /// not call watch() for them
     #[arg(long)]
     track_all: bool,
     /// Put the SQL statement that runs into each event
@@ -120,6 +121,7 @@ pub(super) fn run(arguments: &Traced) -> anyhow::Result<()> {
         flags: Flags {
             threads: arguments.track_threads,
             locals: arguments.track_locals || arguments.track_all,
+            declared: arguments.track_all,
             sql: arguments.track_sql,
         },
         depth: arguments.mutation_depth,

@@ -39,9 +39,9 @@ function parsed(source, sourceType) {
 function compiled(source, file, sourceType) {
   const tree = parsed(source, sourceType);
   if (!tree) return source;
-  const found = survey(tree);
+  const found = survey(tree, settings.track_declared ? (settings.scopes[file] ?? {}) : {});
   const isEntry = isMainThread && file === script;
-  if (isEntry) entry = { isModule: sourceType === "module", callsMain: found.callsMain };
+  if (isEntry) entry = { isModule: sourceType === "module" };
   if (isEntry && !found.hasMain) refuse("the script exports no main(): a JavaScript program must define it");
   const list = [];
   const newSite = (name, line) => {
@@ -101,7 +101,7 @@ Module.runMain = function (...given) {
   runMain.apply(this, given);
   if (!isMainThread) return;
   const call = (main) => {
-    if (typeof main === "function" && !entry?.callsMain) main();
+    if (typeof main === "function" && !hooks.entered) main();
   };
   if (entry && !entry.isModule) return call(require.cache[script]?.exports?.main ?? hooks.main);
   // Node itself tells of a module that cannot be loaded. An error of main is no rejection.

@@ -6,7 +6,7 @@
 
 class Scope {
   constructor(kind, node, parent, name) {
-    Object.assign(this, { kind, node, parent, name, names: new Set(), watched: new Set() });
+    Object.assign(this, { kind, node, parent, name, names: new Set(), watched: new Set(), declared: new Set() });
     this.strict = parent ? parent.strict : false;
   }
 
@@ -25,6 +25,8 @@ class Scope {
 
 const isFunction = (node) => /Function/.test(node.type);
 const hidden = (name) => `__tickfs_${name}`;
+/** Whether a hidden variable can stand in this scope. */
+const hasPlace = (node) => /^Program$|^BlockStatement$/.test(node.type) || (isFunction(node) && node.body.type === "BlockStatement");
 
 function children(node) {
   const found = [];
@@ -89,10 +91,10 @@ function namesOf(declaration) {
 }
 
 /** Finds the scopes and what they declare, which names are watched, and what is said of `main`. */
-function survey(tree) {
+function survey(tree, declared) {
   const scopes = new Map();
   const { calls: callsWatch, imported } = watchers(tree);
-  const found = { scopes, callsWatch, ownWatch: false, callsMain: false, hasMain: false };
+  const found = { scopes, callsWatch, ownWatch: false, hasMain: false };
   const assigned = [];
   const isModule = tree.sourceType === "module";
 
@@ -144,7 +146,6 @@ function survey(tree) {
       found.hasMain ||= whole && (node.right.properties ?? []).some((part) => (part.key?.name ?? part.key?.value) === "main");
       found.hasMain ||= whole && node.right.type !== "ObjectExpression";
     }
-    if (node.type === "CallExpression" && node.callee.name === "main") found.callsMain ||= scope.home.kind === "program";
     // What a function without a name is called: by what it is assigned to.
     const named = (node.key ?? node.id ?? node.left?.property ?? node.left)?.name;
     children(node).forEach((part) => visit(part, inner, named));
@@ -156,6 +157,12 @@ function survey(tree) {
   found.ownWatch = [...scopes.values()].some((scope) => scope.names.has("watch") && !(scope === program && imported.has("watch")));
   if (!found.ownWatch) {
     for (const [scope, names] of assigned) names.forEach((name) => scope.owner(name).watched.add(name));
+    for (const scope of scopes.values()) {
+      const kinds = [scope.home.kind === "program" ? "global" : "local", "both", null];
+      const named = [...scope.names].filter((name) => Object.hasOwn(declared, name) && kinds.includes(declared[name]));
+      named.forEach((name) => scope.watched.add(name) && scope.declared.add(name));
+      if (!hasPlace(scope.node)) scope.watched.clear();
+    }
   }
   return found;
 }
@@ -182,11 +189,12 @@ function rewritten(source, tree, found, newSite, instead) {
 
   /** Wraps a value on its way into a name. */
   function value(node, scope, name, visit) {
-    const calls = callsWatch(node);
+    const declared = scope.owner(name).declared.has(name);
+    const calls = declared || callsWatch(node);
     const take = `(${hidden(name)}=__tickfs.take(${hidden(name)},${site(node, scope)},${isLocal(scope, name)},`;
     put(opens, node.start, calls ? take : `__tickfs.store(${hidden(name)},${site(node, scope)},`);
     visit();
-    put(closes, node.end, calls ? "),__tickfs.held)" : ")");
+    put(closes, node.end, calls ? `${declared ? "," + JSON.stringify(name) : ""}),__tickfs.held)` : ")");
   }
 
   /** The expression, then hooks for what it has bound; its own value stays what it was. */
@@ -307,12 +315,18 @@ function rewritten(source, tree, found, newSite, instead) {
 
   function declare(node, scope) {
     if (node.type === "BlockStatement" && !found.scopes.has(node)) return;
-    const names = [...scope.watched];
     const body = isFunction(node) ? node.body : node;
-    if (!names.length || (isFunction(node) && body.type !== "BlockStatement")) return;
+    const isMain = isFunction(node) && scope.name === "main" && scope.parent.home.kind === "program";
+    const first = isMain ? ["__tickfs.entered=true;"] : [];
+    if (scope.watched.size) first.push(`let ${[...scope.watched].map(hidden).join(",")};`);
+    if (!first.length) return;
+    if (!hasPlace(node)) {
+      put(opens, body.start, "(__tickfs.entered=true,");
+      return void put(closes, body.end, ")");
+    }
     const directives = (body.body ?? []).filter((part) => part.directive);
     const at = directives.length ? directives.at(-1).end : node.type === "Program" ? node.body[0].start : body.start + 1;
-    put(opens, at, `${directives.length ? ";" : ""}let ${names.map(hidden).join(",")};`);
+    put(opens, at, (directives.length ? ";" : "") + first.join(""));
   }
 
   walk(tree, null);

@@ -98,6 +98,14 @@ function watch(value, given) {
   if (size > LIMIT) {
     throw new RangeError(`watch: a value of ${size} bytes cannot be watched: the limit is ${LIMIT} bytes`);
   }
+  const variable = register(read, file);
+  record(variable, siteOf(place), value);
+  pending.push([variable, value]);
+  if (pending.length > 64) pending.shift();
+  return value;
+}
+
+function register(read, file) {
   const variable = next(VARIABLE);
   const flag = (said, otherwise) => (said ?? null) === null ? settings[otherwise] : Boolean(said);
   const name = String(read.name);
@@ -106,10 +114,7 @@ function watch(value, given) {
   declared.depth = read.depth === "FULL" ? null : read.depth;
   Object.assign(declared, { threads: flag(read.threads, "track_threads"), sql: flag(read.sql, "track_sql") });
   say({ variable: declared });
-  record(variable, siteOf(place), value);
-  pending.push([variable, value]);
-  if (pending.length > 64) pending.shift();
-  return value;
+  return variable;
 }
 
 function inScope(file) {
@@ -179,6 +184,8 @@ let currentQuery = () => 0;
 
 const hooks = {
   held: undefined,
+  /** Whether main() was called, by the program itself. */
+  entered: false,
 
   first(value) {
     return value;
@@ -190,10 +197,11 @@ const hooks = {
   },
 
   /** The hidden variable's new value, when a name is assigned what `watch` may have given back. */
-  take(variable, site, local, value) {
+  take(variable, site, local, value, declared) {
     hooks.held = value;
     const fresh = pending.length ? claim(value) : 0;
     if (!fresh) {
+      if (declared && !variable) variable = register(options({ name: declared }), caller(hooks.take).file);
       hooks.store(variable, site, value);
       return variable;
     }

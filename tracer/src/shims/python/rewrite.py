@@ -6,9 +6,9 @@
 import ast
 import copy
 
-STORE, BIND, LOCAL, TAKE, SECOND, GONE, ENTERED, ATTRIBUTE, TOLD, CLASS = HOOKS = [
+STORE, BIND, LOCAL, TAKE, DECLARED, SECOND, GONE, ENTERED, ATTRIBUTE, TOLD, CLASS = HOOKS = [
     f"__tickfs_{name}__"
-    for name in ("store", "bind", "local", "take", "second", "gone", "entered", "attribute", "told", "class")
+    for name in ("store", "bind", "local", "take", "declared", "second", "gone", "entered", "attribute", "told", "class")
 ]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -18,6 +18,7 @@ class Scope:
     def __init__(self, kind, node, parent, name):
         self.kind, self.node, self.parent, self.name = kind, node, parent, name
         self.globals, self.nonlocals, self.bound, self.watched = set(), set(), set(), {}
+        self.declared = set()  # watched without a call of `watch`
 
     def owner(self, name):
         """The scope that a name assigned here belongs to."""
@@ -42,7 +43,7 @@ class Scope:
 class Survey(ast.NodeVisitor):
     """Finds the scopes, what they bind, and which names are watched."""
 
-    def __init__(self, tree):
+    def __init__(self, tree, declared):
         self.scopes, self.scope, self.own_watch, self.calls_main = {}, None, False, False
         self.attributes = set()  # names of attributes that are watched, of whatever object
         self.watchers, self.modules = {"watch"}, set()
@@ -51,6 +52,13 @@ class Survey(ast.NodeVisitor):
         for node, scope, names in list(self.found):
             for name in names:
                 scope.owner(name).watched.setdefault(name, None)
+        for scope in self.scopes.values():
+            kinds = {"module": ("global", "both", None), "function": ("local", "both", None)}.get(scope.kind, ())
+            bound = scope.bound - scope.globals - scope.nonlocals
+            if scope.kind == "module":
+                bound = bound.union(*(other.globals for other in self.scopes.values()))
+            scope.declared = {name for name in bound if name in declared and declared[name] in kinds}
+            scope.watched.update(dict.fromkeys(scope.declared - set(scope.watched)))
 
     found = ()
 
@@ -86,9 +94,7 @@ class Survey(ast.NodeVisitor):
         for part in getattr(node, "decorator_list", []) + arguments.defaults + [d for d in arguments.kw_defaults if d]:
             self.visit(part)
         self.enter("function", node, self.scope.qualified(name), node.body if isinstance(node.body, list) else [node.body])
-        named = arguments.args + arguments.kwonlyargs + getattr(arguments, "posonlyargs", [])
-        named += [argument for argument in (arguments.vararg, arguments.kwarg) if argument]
-        self.scopes[node].bound.update(argument.arg for argument in named)
+        self.scopes[node].bound.update(arguments_of(node))
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = function
 
@@ -151,6 +157,12 @@ class Survey(ast.NodeVisitor):
     visit_Assign = visit_AnnAssign = visit_NamedExpr = visit_AugAssign = assigned
 
 
+def arguments_of(function):
+    arguments = function.args
+    named = arguments.posonlyargs + arguments.args + arguments.kwonlyargs
+    return [argument.arg for argument in named + [arguments.vararg, arguments.kwarg] if argument]
+
+
 def parts_of(target):
     """What a target assigns to, in order."""
     if isinstance(target, ast.Starred):
@@ -203,10 +215,18 @@ class Rewriter(ast.NodeTransformer):
 
     def hooked(self, node, name, value, calls=False):
         """The value of an assignment to a name, on its way through the hook."""
-        slot = self.slot(name)
+        slot, declared = self.slot(name), self.declared(name)
         if isinstance(slot, str):
-            return self.call(node, LOCAL, ast.Name(slot, ast.Load()), ast.Constant(self.site(node)), value)
-        return self.call(node, BIND if calls else STORE, ast.Constant(slot << 32 | self.site(node)), value)
+            handle = ast.Name(slot, ast.Load())
+            if declared:
+                handle = ast.NamedExpr(ast.Name(slot, ast.Store()), self.call(node, DECLARED, handle, *declared))
+            return self.call(node, LOCAL, handle, ast.Constant(self.site(node)), value)
+        hook = BIND if calls or declared else STORE
+        return self.call(node, hook, ast.Constant(slot << 32 | self.site(node)), value, *declared)
+
+    def declared(self, name):
+        """What a hook is told of a name that is watched without a call of `watch`."""
+        return [ast.Constant(name)] if name in self.scope.owner(name).declared else []
 
     def told(self, node, targets, calls=False):
         """Statements that follow one that has assigned to these targets."""
@@ -277,6 +297,8 @@ class Rewriter(ast.NodeTransformer):
             body.extend(made if isinstance(made, list) else [made])
         hidden = [slot for slot in self.scope.watched.values() if isinstance(slot, str)]
         first = [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in hidden]
+        if not isinstance(node, ast.ClassDef):
+            first += self.after(node, [name for name in arguments_of(node) if self.declared(name)])
         if is_main:
             first.append(ast.Expr(ast.Call(ast.Name(ENTERED, ast.Load()), [], [])))
         start = 1 if is_docstring(body[0]) else 0
@@ -316,7 +338,11 @@ class Rewriter(ast.NodeTransformer):
             return node
         calls = self.survey.calls_watch(node.value)
         self.generic_visit(node)
-        return [node] + self.told(node, [node.target], calls)
+        target = node.target
+        if isinstance(target, ast.Name) and self.is_watched(target.id) and not calls:
+            node.value = self.hooked(node, target.id, node.value)
+            return node
+        return [node] + self.told(node, [target], calls)
 
     def visit_AugAssign(self, node):
         self.generic_visit(node)
@@ -396,9 +422,9 @@ def is_docstring(statement):
     return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def rewrite(tree, new_slot, new_site):
-    """The tree with its hooks, and what the survey found."""
-    survey = Survey(tree)
+def rewrite(tree, declared, new_slot, new_site):
+    """The tree with its hooks, and what the survey found. `declared`: what is watched without a call, and its scope."""
+    survey = Survey(tree, declared)
     if survey.own_watch:
         return tree, survey
     for scope in survey.scopes.values():

@@ -20,9 +20,14 @@ names = {}  # slot -> (the names it is one of, the name)
 at_end = lambda: None
 
 
+def nothing():
+    return None
+
+
 class Variable:
     def __init__(self, name, track_locals):
-        self.name, self.track_locals, self.value = name, track_locals, None
+        self.name, self.track_locals = name, track_locals
+        self.tells, self.value = False, nothing  # a value that tells of its changes; it may be gone
 
 
 def say(**message):
@@ -33,7 +38,6 @@ def watch(
     value, name="var", track_threads=None, track_locals=None, track_sql=None, mutation_depth="FULL", scope=None, file_path=None
 ):
     """Has every change of this value recorded; gives back what behaves like it."""
-    global next_variable
     if scope not in (None, "local", "global", "both"):
         raise ValueError(f"watch: scope is 'local', 'global' or 'both', not {scope!r}")
     if not isinstance(name, str):
@@ -44,6 +48,17 @@ def watch(
     file = os.path.abspath(file_path or frame.f_code.co_filename)
     if not in_scope(file):
         return value
+    variable = register(name, file, track_locals, track_threads, track_sql, depth, scope)
+    agent.value(variable, site_of(frame), tag, data)
+    made = hold(variable, value)
+    pending = local.__dict__.setdefault("pending", [])
+    pending.append((variable, made))
+    del pending[:-64]
+    return made
+
+
+def register(name, file, track_locals=None, track_threads=None, track_sql=None, depth=None, scope=None):
+    global next_variable
     flag = lambda said, default: settings[default] if said is None else bool(said)
     with lock:
         next_variable += 1
@@ -54,12 +69,7 @@ def watch(
     declared = dict(id=variable, name=name, file=file, scope=scope or scopes.get(file, {}).get(name), depth=depth)
     declared.update(threads=flag(track_threads, "track_threads"), sql=flag(track_sql, "track_sql"))
     say(variable=declared)
-    agent.value(variable, site_of(frame), tag, data)
-    made = hold(variable, value)
-    pending = local.__dict__.setdefault("pending", [])
-    pending.append((variable, made))
-    del pending[:-64]
-    return made
+    return variable
 
 
 def depth_of(said):
@@ -84,16 +94,20 @@ def matches(file, pattern):
     return any(re.fullmatch(pattern, name) for name in (relative, file))
 
 
-def hold(variable, value):
-    """Makes the value tell of its changes, and the variable's former value tell no more."""
+def hold(variable, value, fresh=True):
+    """Makes the value tell of its changes, and the variable's former value tell no more.
+
+    A value that others hold too is not replaced by one that tells: they would not see its changes.
+    """
     held = traced[variable]
-    if held.value is not None and held.value is not value:
-        wrap.release(held.value)
-    made = wrap.wrap(value, variable)
+    former = held.value()
+    if former is not None and former is not value:
+        wrap.release(former)
+    made = wrap.wrap(value, variable) if fresh or wrap.keeps_identity(value) else value
     tells = wrap.variable_of(made) == variable
-    if tells != (held.value is not None):
+    if tells != held.tells:
         agent.held(variable, tells)
-    held.value = made if tells else None
+    held.tells, held.value = tells, wrap.reference(made) if tells else nothing
     return made
 
 
@@ -109,12 +123,22 @@ def claim(value):
 # The hooks
 
 
-def bind(key, value):
+def bind(key, value, declared=None):
+    fresh = sys.getrefcount(value) <= fresh_counts["bind"]
     variable = claim(value)
-    if variable is None:
-        return agent.store(key, value)
-    agent.bind(key >> 32, variable)
-    return value
+    if variable is not None:
+        agent.bind(key >> 32, variable)
+        return value
+    variable = agent.bound(key >> 32)
+    if declared and not variable:
+        variable = register(declared, sys._getframe(1).f_code.co_filename, True)
+        agent.bind(key >> 32, variable)
+    return slow(variable, key & 0xFFFF_FFFF, value, fresh) if variable else value
+
+
+def declared(variable, name):
+    """The hidden variable of a name that is watched without a call of `watch`."""
+    return variable or register(name, sys._getframe(1).f_code.co_filename, True)
 
 
 def take(variable, site, value):
@@ -141,7 +165,7 @@ def attribute(site, holder, name):
     if variable is None:
         told(site, holder, name)
     elif wrap.watch_attribute(holder, name, variable):
-        held = traced[variable].value
+        held = traced[variable].value()
         if held is not None and held is not value:
             setattr(holder, name, held)
 
@@ -153,15 +177,15 @@ def told(site, holder, name):
         stored(variable, site, holder, name)
 
 
-def stored(variable, site, holder, name):
+def stored(variable, site, holder, name, fresh=False):
     value = value_of(holder, name)
-    made = agent.local(variable, site, value)
+    made = slow(variable, site, value, fresh)
     if made is not value:
         wrap.put(holder, name, made)
 
 
-def assigned(variable, holder, name, frame):
-    stored(variable, site_of(frame), holder, name)
+def assigned(variable, holder, name, frame, fresh):
+    stored(variable, site_of(frame), holder, name, fresh)
 
 
 def value_of(holder, name):
@@ -188,8 +212,37 @@ def gone(variable, slot, site):
         agent.value(variable, site, values.GONE, b"")
 
 
-def slow(variable, site, value):
+# How often a value is referred to where it was just made and nobody else holds it.
+fresh_counts = {"slow": 0, "bind": 0, "set": 0}
+counts = None  # while they are found out
+
+
+def calibrate():
+    """These numbers are those of the Python that runs. From 3.14 on they no longer tell."""
+    if sys.version_info >= (3, 14):
+        return
+    global counts
+    counts = {}
+
+    class Sample:
+        def __setattr__(self, name, value):
+            counts["set"] = sys.getrefcount(value)
+
+    def bind(key, value, declared=None):
+        counts["bind"] = sys.getrefcount(value)
+
+    exec("local(1, 0, [])\nbind(0, [])\nsample.x = []", {"local": agent.local, "bind": bind, "sample": Sample()})
+    fresh_counts.update(counts)
+    counts = None
+
+
+def slow(variable, site, value, fresh=None):
     """A value that the agent does not encode itself."""
+    if fresh is None:
+        fresh = sys.getrefcount(value) <= fresh_counts["slow"]
+        if counts is not None:
+            counts["slow"] = sys.getrefcount(value)
+            return value
     if wrap.variable_of(value) == variable:
         return value
     try:
@@ -197,7 +250,7 @@ def slow(variable, site, value):
     except ValueError as error:
         say(note=f"{traced[variable].name}: {error}; this change is not recorded")
         return value
-    made = hold(variable, value)
+    made = hold(variable, value, fresh)
     agent.value(variable, site, *encoded)
     return made
 
@@ -255,20 +308,27 @@ def compiled(source, path):
     import ast
 
     tree = compile(source, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    tree, survey = rewritten(tree, path)
+    return compile(tree, path, "exec", dont_inherit=True), survey
+
+
+def rewritten(tree, path):
+    """The tree, changed to have hooks."""
     found = []
 
     def new_site(function, line):
         found.append([new_site_number(), function, line])
         return found[-1][0]
 
-    tree, survey = rewrite.rewrite(tree, new_slot, new_site)
-    tell_sites(path, found)
-    return compile(tree, path, "exec", dont_inherit=True), survey
-
-
-def tell_sites(path, found):
+    tree, survey = rewrite.rewrite(tree, declared_in(path), new_slot, new_site)
     for start in range(0, len(found), 500):
         say(sites=[path, found[start : start + 500]])
+    return tree, survey
+
+
+def declared_in(path):
+    """The names that are watched without a call, and their scopes."""
+    return scopes.get(os.path.abspath(path), {}) if settings["track_declared"] else {}
 
 
 def name_slots(space, survey):
@@ -284,7 +344,8 @@ def set_name(slot, value, frame):
 
 def finish():
     """What was changed where no hook could see it is recorded now, as changed by nobody known."""
-    last = {variable: held.value for variable, held in list(traced.items()) if held.value is not None}
+    last = {variable: held.value() for variable, held in list(traced.items())}
+    last = {variable: value for variable, value in last.items() if value is not None}
     for slot, (space, name) in list(names.items()):
         variable = agent.bound(slot)
         if variable and name in space:
@@ -302,8 +363,9 @@ def finish():
 def install(native, given):
     global agent, settings, scopes
     agent, settings, scopes = native, given, given["scopes"]
-    wrap.changed, wrap.assigned, wrap.forgotten = changed, assigned, forgotten
+    wrap.changed, wrap.assigned, wrap.forgotten, wrap.fresh_counts = changed, assigned, forgotten, fresh_counts
     builtins.watch = watch
-    hooks = (agent.store, bind, agent.local, take, second, gone, main_entered, attribute, told, class_made)
+    calibrate()
+    hooks = (agent.store, bind, agent.local, take, declared, second, gone, main_entered, attribute, told, class_made)
     for name, hook in zip(rewrite.HOOKS, hooks):
         setattr(builtins, name, hook)

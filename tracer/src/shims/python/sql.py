@@ -6,7 +6,8 @@ import contextvars
 import functools
 import hashlib
 import re
-import sys
+
+from _tickfs import loaded
 
 running = contextvars.ContextVar("tickfs_query", default=0)
 known = {}  # statement -> its number
@@ -129,30 +130,7 @@ def follow(name, module):
             setattr(cls, method, replacement)
 
 
-class Finder:
-    """Follows a driver once it has been loaded."""
-
-    def find_spec(self, name, path=None, target=None):
-        if name not in DRIVERS:
-            return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else getattr(finder, "find_spec", lambda *_: None)(name, path, target)
-            if spec and spec.loader:
-                execute = spec.loader.exec_module
-
-                def exec_module(module, execute=execute):
-                    execute(module)
-                    follow(name, module)
-
-                spec.loader.exec_module = exec_module
-                return spec
-        return None
-
-
 def install(given):
     global runtime
     runtime = given
-    for name in DRIVERS:
-        if name in sys.modules:
-            follow(name, sys.modules[name])
-    sys.meta_path.insert(0, Finder())
+    loaded.follow(DRIVERS, follow)

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 
-from _tickfs import runtime, wrap
+from _tickfs import runtime, tests, wrap
 
 
 class Loader(importlib.machinery.SourceFileLoader):
@@ -43,6 +43,8 @@ class Finder:
         installed = f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path
         if installed or not path.startswith(self.directory) or path.startswith(STANDARD_LIBRARY):
             return False
+        if runtime.declared_in(path):
+            return True
         try:
             with open(path, "rb") as file:
                 return b"watch(" in file.read()
@@ -88,6 +90,7 @@ def start(settings, ring, bell, descriptor, arguments):
     working = os.path.join(settings["directory"], "")
     sys.meta_path.insert(0, Finder(working if directory.startswith(working) else directory))
     sys.meta_path.append(Shipped())
+    tests.install()
     if settings["track_sql"]:
         from _tickfs import sql
 

@@ -1,9 +1,12 @@
 # How a value is spelled in bytes: what deltas compare, and what a version shows.
 import struct
+import types
 
 NONE, BOOL, INT, FLOAT, STR, BYTES, TEXT, BUFFER, GONE = 1, 2, 3, 4, 5, 6, 7, 8, 11
 LIMIT = 16 * 1024 * 1024
 DEPTH = 6
+# What a program is made of is told by its name; its attributes are the whole program.
+NAMED = (type, types.ModuleType, types.FunctionType, types.MethodType, types.FrameType, types.TracebackType)
 PLAIN = (int, float, str, bytes, bool, type(None), complex)
 
 
@@ -78,7 +81,7 @@ def attributes(value, inner):
         held = object.__getattribute__(value, "__dict__")
     except AttributeError:
         held = {}
-    if isinstance(value, type) or not isinstance(held, dict):
+    if isinstance(value, NAMED) or not isinstance(held, dict):
         return ""
     slots = [name for cls in type(value).__mro__ for name in slots_of(cls)]
     found = dict(held)

@@ -20,15 +20,16 @@ PLAIN = (int, float, str, bytes, bool, type(None), complex, tuple, frozenset, ra
 
 # Set by the runtime.
 changed = None  # (variable, value, frame)
-assigned = None  # (variable, object, name of its attribute, frame)
+assigned = None  # (variable, object, name of its attribute, frame, whether nobody else holds its value)
 forgotten = None  # (variable)
+fresh_counts = None
 classes = {}
 objects = {}  # id -> Held
 
 
 def base_of(value):
     for cls in type(value).__mro__:
-        if cls.__name__ in MUTATORS and cls.__module__ in ("builtins", "collections", "array", "numpy"):
+        if cls.__name__ in MUTATORS and cls.__module__ in KNOWN:
             return cls.__name__
     return None
 
@@ -53,8 +54,8 @@ def wrap(value, variable):
     if variable_of(value) is not None:
         release(value)
     base = base_of(value)
-    if base is None:
-        return watch_object(value, variable)
+    if base is None or is_of_program(type(value)):
+        return watch_object(value, variable, base)
     if type(value) in wrapped_classes:
         value._tickfs_ = variable
         return value
@@ -73,6 +74,25 @@ def wrap(value, variable):
         made = told(value)
     made._tickfs_ = variable
     return made
+
+
+KNOWN = ("builtins", "collections", "array", "numpy")
+
+
+def is_of_program(cls):
+    """A class that the program has made of a container: its values keep their identity, and it tells itself."""
+    return cls not in wrapped_classes and cls.__module__ not in KNOWN
+
+
+def keeps_identity(value):
+    return base_of(value) is None or is_of_program(type(value)) or type(value) in wrapped_classes and value._tickfs_ is None
+
+
+def reference(value):
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
 
 
 def release(value):
@@ -142,7 +162,8 @@ class Held:
 
 
 def forget(key, _):
-    held = objects.pop(key, None)
+    # A program that has ended has no names left.
+    held = objects.pop(key, None) if objects is not None else None
     for variable in held.attributes.values() if held else ():
         forgotten(variable)
 
@@ -159,10 +180,12 @@ def hold(value):
     return held
 
 
-def watch_object(value, variable):
+def watch_object(value, variable, base=None):
     """An object keeps its identity and its class; the class tells from now on."""
     if isinstance(value, type) or not telling_class(type(value)):
         return value
+    if base is not None:
+        telling_container(type(value), base)
     hold(value).variable = variable
     return value
 
@@ -191,6 +214,7 @@ def watched_attributes():
             yield variable, value, name
 
 
+telling_containers = set()
 telling_classes = {}  # class -> the __setattr__ that it had
 
 
@@ -208,8 +232,9 @@ def telling_class(cls):
 
     @functools.wraps(set_attribute)
     def __setattr__(self, name, item):
+        fresh = sys.getrefcount(item) <= fresh_counts["set"]
         set_attribute(self, name, item)
-        tell(self, name, sys._getframe(1))
+        tell(self, name, sys._getframe(1), fresh)
 
     @functools.wraps(delete_attribute)
     def __delattr__(self, name):
@@ -225,12 +250,36 @@ def telling_class(cls):
     return True
 
 
+def telling_container(cls, base):
+    if cls in telling_containers:
+        return
+    telling_containers.add(cls)
+    for name in MUTATORS[base].split():
+        method = getattr(cls, name, None)
+        if method is not None and not getattr(method, "_tickfs_", False):
+            type.__setattr__(cls, name, registered(method))
+
+
+def registered(method):
+    @functools.wraps(method)
+    def mutator(self, *arguments, **named):
+        try:
+            return method(self, *arguments, **named)
+        finally:
+            held = held_of(self)
+            if held is not None and held.variable is not None:
+                changed(held.variable, self, sys._getframe(1))
+
+    mutator._tickfs_ = True
+    return mutator
+
+
 def put(value, name, item):
     """Sets an attribute and tells nobody."""
     telling_classes.get(type(value), setattr)(value, name, item)
 
 
-def tell(value, name, frame):
+def tell(value, name, frame, fresh=False):
     held = held_of(value)
     if held is None:
         return
@@ -238,7 +287,7 @@ def tell(value, name, frame):
         changed(held.variable, value, frame)
     variable = held.attributes.get(name)
     if variable is not None:
-        assigned(variable, value, name, frame)
+        assigned(variable, value, name, frame, fresh)
 
 
 def telling_module(module, slots, store):
