@@ -38,6 +38,7 @@ pub(super) fn examine(store: &Store, depth: Depth, report: &mut Report) -> Resul
         let what = format!("is {} records behind the journal", report.facts.last_seq.0 - watermark.seq.0);
         report.add(Severity::Note, "index_behind", what).at(&path, None).next("any command heals it");
     }
+    lost_branches(store, report)?;
     let mut tell = |kind, what: String| {
         report.add(Severity::Warning, kind, what).at(&path, None).next("tickfs doctor --repair");
     };
@@ -60,6 +61,23 @@ pub(super) fn examine(store: &Store, depth: Depth, report: &mut Report) -> Resul
             Err(error) => return Err(error),
         }
         report.facts.index_compared = true;
+    }
+    Ok(())
+}
+
+fn lost_branches(store: &Store, report: &mut Report) -> Result<()> {
+    // What the index does not say is another finding.
+    let Ok(branches) = store.index().read(crate::store::load_branches) else { return Ok(()) };
+    for no in branches.lost() {
+        let ticks = match branches.lost_ticks(no) {
+            Some((first, last)) => {
+                format!("what happened on it between tick {first} and tick {last} has no tree")
+            }
+            None => "nothing happened on it".to_owned(),
+        };
+        let what =
+            format!("the record of branch number {no} does not read: {ticks}; the other branches are whole");
+        report.add(Severity::Warning, "branch_lost", what).at(&store.layout().journal(), None);
     }
     Ok(())
 }

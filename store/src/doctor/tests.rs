@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Depth, Report, Surroundings, examine, mend};
 use crate::disk::{Disk, SimDisk};
 use crate::error::{Error, Result};
-use crate::history::{Point, View};
+use crate::history::{Point, Stand, View};
 use crate::ids::{BranchNo, StoreId, Tick, UnixMillis, UnixNanos};
 use crate::journal::entry::{ItemType, NodeType, Writer};
 use crate::path::RelPath;
@@ -269,4 +269,49 @@ fn daemons_that_are_gone_and_files_that_do_not_read_are_told_and_parked() {
     let parked = Path::new(DIR).join("quarantine/b.daemon");
     assert_eq!(mended.parked, [(daemons.join("b.daemon"), parked.clone())]);
     assert_eq!(disk.read(&parked).unwrap(), b"{");
+}
+
+/// It kept every command from opening the store.
+#[test]
+fn a_branch_whose_record_is_damaged_costs_that_branch_alone() {
+    let disk = healthy();
+    let fork = |at: u64| {
+        let store = open(&disk);
+        let writer = writer(&store);
+        let stand = Stand { branch: BranchNo::MAIN, tick: Tick(at), partial: Vec::new() };
+        writer.mutate(UnixMillis(40), move |m| m.move_cursor(stand, "revert")).unwrap();
+        save(&writer, "a", &format!("forked at {at}")).unwrap();
+        save(&writer, "a", &format!("forked at {at}, and went on")).unwrap();
+        writer.close().unwrap();
+    };
+    fork(4);
+    fork(6);
+    let segment = disk.read(&active_segment()).unwrap();
+    for (label, lost, left) in [("main-1", 2, "main-2"), ("main-2", 3, "main-1")] {
+        let disk = disk.crash(crate::disk::Cut::Killed { torn: 0 });
+        let named = format!(r#""label":"{label}""#);
+        let at = segment.windows(named.len()).position(|bytes| bytes == named.as_bytes()).unwrap();
+        disk.flip_bit(&active_segment(), (at as u64 + 10) * 8).unwrap();
+        crate::index::remove_database(open(&disk).index().path()).unwrap();
+        let store = open(&disk);
+        store.refresh(who()).unwrap();
+        let view = store.view().unwrap();
+        assert_eq!(view.branches().lost(), [BranchNo(lost)]);
+        assert_eq!(text_at(&view, "a", 9).unwrap().unwrap(), b"text 8 of some length\n");
+        let other = view.head(view.branches().by_label(left).unwrap().no);
+        let entry = view.tree(other).unwrap().resolve(&RelPath::new("a").unwrap()).unwrap().unwrap();
+        assert!(view.tree(other).unwrap().read(&entry.version).unwrap().starts_with(b"forked at"));
+        let report = examined(&disk, DEEP);
+        let told: Vec<&str> = report.of_kind("branch_lost").map(|finding| finding.what.as_str()).collect();
+        assert!(told.len() == 1 && told[0].contains(&format!("branch number {lost}")), "{told:?}");
+        // What is recorded next has a branch, and no number of the lost one.
+        let writer = writer(&store);
+        save(&writer, "b", "after").unwrap();
+        let stand = Stand { branch: BranchNo::MAIN, tick: Tick(2), partial: Vec::new() };
+        writer.mutate(UnixMillis(50), move |m| m.move_cursor(stand, "revert")).unwrap();
+        save(&writer, "b", "on a new branch").unwrap();
+        let now = store.view().unwrap();
+        assert_eq!(now.cursor().unwrap().branch, BranchNo(4));
+        assert_eq!(now.branches().lost(), [BranchNo(lost)]);
+    }
 }

@@ -47,6 +47,8 @@ struct Settled {
     spans: Vec<Span>,
     /// The last tick of each branch in `spans`.
     last: BTreeMap<BranchNo, Tick>,
+    /// Ticks of branches whose record is lost: where those hang nobody knows, so that their trees cannot be told.
+    orphans: Vec<Span>,
 }
 
 impl Settled {
@@ -64,11 +66,9 @@ impl Branches {
                 .map_err(|e| Error::corrupt("index.db".as_ref(), 0, format!("branch {}: {e}", row.id)))?;
             settled.by_no.insert(branch.no, Arc::new(branch));
         }
-        if let Some(span) = spans.iter().find(|span| !settled.by_no.contains_key(&span.branch)) {
-            let what = format!("ticks {} to {} are on a branch that is not there", span.first, span.last);
-            return Err(Error::corrupt("index.db".as_ref(), 0, what));
-        }
-        let mut spans = spans;
+        let (spans, orphans) = spans.into_iter().partition(|span| settled.by_no.contains_key(&span.branch));
+        settled.orphans = orphans;
+        let mut spans: Vec<Span> = spans;
         let growing = spans.pop();
         spans.into_iter().for_each(|span| settled.close(span));
         Ok(Self { settled: Arc::new(settled), growing })
@@ -87,8 +87,14 @@ impl Branches {
     /// Numbers whose record is lost: they are given one after the other, and never taken back.
     #[must_use]
     pub fn lost(&self) -> Vec<BranchNo> {
-        let last = self.settled.by_no.keys().last().map_or(0, |no| no.0);
-        (1..=last).map(BranchNo).filter(|no| !self.settled.by_no.contains_key(no)).collect()
+        (1..self.next_no().0).map(BranchNo).filter(|no| !self.settled.by_no.contains_key(no)).collect()
+    }
+
+    /// The first and the last tick of those that happened on a branch whose record is lost.
+    #[must_use]
+    pub fn lost_ticks(&self, no: BranchNo) -> Option<(Tick, Tick)> {
+        let of = || self.settled.orphans.iter().filter(|span| span.branch == no);
+        Some((of().next()?.first, of().next_back()?.last))
     }
 
     #[must_use]
@@ -194,7 +200,9 @@ impl Branches {
     }
 
     pub(crate) fn next_no(&self) -> BranchNo {
-        self.settled.by_no.keys().last().map_or(BranchNo::MAIN, |no| BranchNo(no.0 + 1))
+        let known = self.settled.by_no.keys().last().copied();
+        let last = self.settled.orphans.iter().map(|span| span.branch).chain(known).max();
+        last.map_or(BranchNo::MAIN, |no| BranchNo(no.0 + 1))
     }
 
     /// The name of the branch that a change while detached makes: `<B>-1`, `-2` …, where a person named B.

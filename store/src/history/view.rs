@@ -30,9 +30,10 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn load(q: Query<'_>) -> Result<Self> {
+        let branches = crate::store::load_branches(q)?;
         Ok(Self {
-            branches: crate::store::load_branches(q)?,
-            cursor: crate::store::load_cursor(q)?.map(Arc::new),
+            cursor: crate::store::load_cursor(q, &branches)?.map(Arc::new),
+            branches,
             end: index::watermark(q.0)?,
             last_tick: q.last_tick()?.map_or(Tick::BASE, |t| t.n),
         })

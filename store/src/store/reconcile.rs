@@ -181,8 +181,8 @@ pub(super) fn load_heads(query: Query<'_>) -> Result<Heads> {
         last_tick: last.as_ref().map_or(Tick::BASE, |t| t.n),
         last_at: last.map_or(base_at.unwrap_or_default(), |t| t.at),
         last_node: query.last_node()?,
+        cursor: load_cursor(query, &branches)?.map(Arc::new),
         branches,
-        cursor: load_cursor(query)?.map(Arc::new),
     })
 }
 
@@ -190,11 +190,24 @@ pub(crate) fn load_branches(query: Query<'_>) -> Result<Branches> {
     Branches::load(&query.entities(ItemType::BRANCH.as_str())?, query.spans()?)
 }
 
-pub(crate) fn load_cursor(query: Query<'_>) -> Result<Option<Cursor>> {
+/// Where the root stands. On a branch whose record is lost nothing can stand: then it is taken to stand at the head of the
+/// first one, so that what is on disk is recorded there as what differs, and everything goes on.
+pub(crate) fn load_cursor(query: Query<'_>, branches: &Branches) -> Result<Option<Cursor>> {
     let row = query.entity(ItemType::CURSOR.as_str(), CURSOR_ID)?;
     let read = |body: &str| {
         serde_json::from_str(body)
             .map_err(|e| Error::corrupt("index.db".as_ref(), 0, format!("the cursor: {e}")))
     };
-    row.map(|row| read(&row.body)).transpose()
+    let cursor: Option<Cursor> = row.map(|row| read(&row.body)).transpose()?;
+    Ok(cursor.map(|mut cursor| {
+        let is_known = |no: BranchNo| branches.get(no).is_some();
+        cursor.partial.retain(|path| is_known(path.at.branch));
+        cursor.before = cursor.before.filter(|before| {
+            is_known(before.branch) && before.partial.iter().all(|path| is_known(path.at.branch))
+        });
+        match is_known(cursor.branch) {
+            true => cursor,
+            false => Cursor { branch: BranchNo::MAIN, tick: None, partial: Vec::new(), ..cursor },
+        }
+    }))
 }
