@@ -5,6 +5,7 @@
 
 mod bench;
 
+mod drivers;
 mod ends;
 mod events;
 mod forms;
@@ -21,5 +22,6 @@ mod pythons;
 mod queries;
 mod same;
 mod scope;
+mod servers;
 mod threads;
 mod values;

@@ -7,13 +7,22 @@ const { AsyncLocalStorage, AsyncResource } = require("async_hooks");
 const storage = new AsyncLocalStorage();
 const statements = new Map();
 
-/** module -> what of it runs statements: path to a prototype, and the names of its methods. */
+/** module -> which methods of which prototypes run the statement that they are given. */
 const DRIVERS = {
   pg: (pg) => [[pg.Client?.prototype, ["query"]], [pg.Pool?.prototype, ["query"]]],
   mysql2: (mysql) => [[mysql.Connection?.prototype, ["query", "execute"]], [mysql.Pool?.prototype, ["query", "execute"]]],
-  sqlite3: (sqlite) => [[sqlite.Database?.prototype, ["run", "get", "all", "each", "exec", "prepare"]]],
-  "better-sqlite3": (Database) => [[Database.prototype, ["exec", "prepare", "pragma"]]],
+  sqlite3: (sqlite) => [[sqlite.Database?.prototype, ["run", "get", "all", "each", "exec"]]],
+  "better-sqlite3": (Database) => [[Database.prototype, ["exec", "pragma"]]],
 };
+/** module -> what makes statements that are run later, of which methods. */
+const PREPARING = {
+  sqlite3: (sqlite) => [sqlite.Database?.prototype, ["run", "get", "all", "each"]],
+  "better-sqlite3": (Database) => [Database.prototype, ["run", "get", "all", "iterate"]],
+};
+/** An ES module reaches them by the names of their files. */
+const FILES = /[/]node_modules[/](?:(pg|better-sqlite3)[/]lib[/]index|(mysql2)[/](?:index|promise)|(sqlite3)[/]lib[/]sqlite3)[.]js$/;
+const followedDrivers = new Set();
+const prepared = new WeakMap();
 
 function context(statement) {
   const text = statement.trim().split(/\s+/).join(" ");
@@ -33,52 +42,103 @@ function numberOf(statement) {
   return statements.get(text);
 }
 
-function followDriver(list) {
-  for (const [prototype, names] of list) {
-    for (const name of names) {
-      const method = prototype?.[name];
-      if (typeof method !== "function") continue;
-      const followed = function (statement, ...given) {
-        const own = { number: numberOf(statement) };
-        if (!own.number) return Reflect.apply(method, this, [statement, ...given]);
-        // From here on, and in what is called back, this is the query.
-        storage.enterWith(own);
-        const end = () => {
-          own.number = 0;
-        };
-        const last = given.findLastIndex((part) => typeof part === "function");
-        const bound = given.map((part, place) => {
-          if (typeof part !== "function") return part;
-          return AsyncResource.bind(function (...told) {
-            try {
-              return Reflect.apply(part, this, told);
-            } finally {
-              if (place === last) end();
-            }
-          });
-        });
-        const result = Reflect.apply(method, this, [statement, ...bound]);
-        if (typeof result?.then === "function") result.then(end, end);
-        else if (last < 0) end();
-        return result;
-      };
-      Object.defineProperty(followed, "name", { value: name });
-      Object.defineProperty(followed, "length", { value: method.length });
-      Object.defineProperty(prototype, name, { value: followed, writable: true, configurable: true, enumerable: isEnumerable(prototype, name) });
-    }
+/** Runs a method while this is the query, from here on and in what is called back, until its answer has come. */
+function running(number, method, self, given) {
+  const own = { number };
+  storage.enterWith(own);
+  const end = () => {
+    own.number = 0;
+  };
+  const last = given.findLastIndex((part) => typeof part === "function");
+  const bound = given.map((part, place) => {
+    if (typeof part !== "function") return part;
+    return AsyncResource.bind(function (...told) {
+      try {
+        return Reflect.apply(part, this, told);
+      } finally {
+        if (place === last) end();
+      }
+    });
+  });
+  let result;
+  try {
+    result = Reflect.apply(method, self, bound);
+  } catch (error) {
+    end();
+    throw error;
   }
+  if (util.types.isPromise(result)) result.then(end, end);
+  else if (typeof result?.next === "function") return iterating(result, end);
+  else if (last < 0 && typeof result?.once === "function" && result !== self) result.once("end", end);
+  else if (last < 0) end();
+  return result;
+}
+
+/** An iterator's query runs until it is done. */
+function iterating(iterator, end) {
+  for (const name of ["next", "return", "throw"]) {
+    const method = iterator[name];
+    if (typeof method !== "function") continue;
+    const value = function (...given) {
+      const step = Reflect.apply(method, this, given);
+      if (step?.done) end();
+      return step;
+    };
+    Object.defineProperty(iterator, name, { value, writable: true, configurable: true, enumerable: false });
+  }
+  return iterator;
+}
+
+function replaced(prototype, name, followed) {
+  const method = prototype?.[name];
+  if (typeof method !== "function") return;
+  const value = followed(method);
+  Object.defineProperty(value, "name", { value: name });
+  Object.defineProperty(value, "length", { value: method.length });
+  Object.defineProperty(prototype, name, { value, writable: true, configurable: true, enumerable: isEnumerable(prototype, name) });
+}
+
+const taking = (method) =>
+  function (...given) {
+    const number = numberOf(given[0]);
+    return number ? running(number, method, this, given) : Reflect.apply(method, this, given);
+  };
+
+const prepares = (names) => (method) =>
+  function (...given) {
+    const made = Reflect.apply(method, this, given);
+    const prototype = Object.getPrototypeOf(made);
+    if (!prepared.has(prototype)) {
+      prepared.set(prototype, "");
+      names.forEach((name) => replaced(prototype, name, executing));
+    }
+    if (typeof given[0] === "string") prepared.set(made, given[0]);
+    return made;
+  };
+
+const executing = (method) =>
+  function (...given) {
+    const statement = prepared.get(this);
+    return statement ? running(numberOf(statement), method, this, given) : Reflect.apply(method, this, given);
+  };
+
+function followDriver(name, exported) {
+  followedDrivers.add(exported);
+  for (const [prototype, names] of DRIVERS[name](exported)) names.forEach((method) => replaced(prototype, method, taking));
+  const [prototype, names] = PREPARING[name]?.(exported) ?? [];
+  replaced(prototype, "prepare", prepares(names));
 }
 
 if (settings.track_sql) {
   currentQuery = () => storage.getStore()?.number ?? 0;
-  const seen = new WeakSet();
   const loadDriver = Module._load;
   Module._load = function (request, ...rest) {
     const exported = loadDriver.call(this, request, ...rest);
-    if (Object.hasOwn(DRIVERS, request) && !seen.has(exported)) {
-      seen.add(exported);
-      followDriver(DRIVERS[request](exported));
-    }
+    const name = Object.hasOwn(DRIVERS, request) ? request : FILES.exec(request)?.slice(1).find(Boolean);
+    // Promises of mysql2 are made of what mysql2 itself does.
+    const isPromises = /mysql2[/]promise(?:[.]js)?$/.test(request);
+    const driver = isPromises ? loadDriver.call(this, request.replace(/[/]promise/, name ? "/index" : ""), ...rest) : exported;
+    if ((name || isPromises) && !followedDrivers.has(driver)) followDriver(name ?? "mysql2", driver);
     return exported;
   };
 }

@@ -10,19 +10,25 @@ import re
 from _tickfs import loaded
 
 running = contextvars.ContextVar("tickfs_query", default=0)
+inside = contextvars.ContextVar("tickfs_inside", default=False)  # what a driver asks on its own account is nobody's query
 known = {}  # statement -> its number
 runtime = None
 
 DRIVERS = {
     "sqlite3": ("connect", None),
     "psycopg2": ("connect", None),
-    "psycopg": (None, ("Cursor", "AsyncCursor", "Connection", "AsyncConnection")),
-    "pymysql.cursors": (None, ("Cursor",)),
+    "psycopg2.extras": (None, ("DictCursorBase", "DictCursor", "RealDictCursor", "NamedTupleCursor")),
+    "psycopg": (None, ("Cursor", "AsyncCursor", "ServerCursor", "AsyncServerCursor", "Connection", "AsyncConnection")),
+    "pymysql.cursors": (None, ("Cursor", "SSCursor")),
     "pymysql.connections": (None, ("Connection",)),
-    "mysql.connector.cursor": (None, ("MySQLCursor",)),
+    "mysql.connector.cursor": (None, ("MySQLCursor", "MySQLCursorPrepared")),
     "mysql.connector.connection": (None, ("MySQLConnection",)),
+    "mysql.connector.cursor_cext": (None, ("CMySQLCursor", "CMySQLCursorPrepared")),
+    "mysql.connector.connection_cext": (None, ("CMySQLConnection",)),
+    "mysql.connector.aio.cursor": (None, ("MySQLCursor", "MySQLCursorPrepared")),
+    "mysql.connector.aio.connection": (None, ("MySQLConnection",)),
 }
-EXECUTES = ("execute", "executemany", "executescript", "query")
+EXECUTES = ("execute", "executemany", "executescript", "query", "copy", "copy_expert", "stream")
 ENDS = ("commit", "rollback", "close", "__exit__")
 
 
@@ -56,8 +62,14 @@ def end():
 def executing(method):
     @functools.wraps(method)
     def execute(self, statement, *arguments, **named):
+        if inside.get():
+            return method(self, statement, *arguments, **named)
         begin(statement)
-        return method(self, statement, *arguments, **named)
+        token = inside.set(True)
+        try:
+            return method(self, statement, *arguments, **named)
+        finally:
+            inside.reset(token)
 
     return execute
 
@@ -68,7 +80,8 @@ def ending(method):
         try:
             return method(self, *arguments, **named)
         finally:
-            end()
+            if not inside.get():
+                end()
 
     return finish
 
@@ -113,9 +126,26 @@ def psycopg2_connect(module, connect):
 
     @functools.wraps(connect)
     def connected(*arguments, **named):
-        named.setdefault("cursor_factory", subclass(extensions.cursor))
-        named.setdefault("connection_factory", subclass(extensions.connection))
+        named["cursor_factory"] = telling(named.get("cursor_factory") or extensions.cursor)
+        named["connection_factory"] = opening(named.get("connection_factory") or extensions.connection)
         return connect(*arguments, **named)
+
+    def telling(factory):
+        return subclass(factory) if factory is extensions.cursor else factory
+
+    @functools.lru_cache(None)
+    def opening(factory):
+        if not isinstance(factory, type):
+            return factory
+
+        def cursor(self, *arguments, **named):
+            if "cursor_factory" in named:
+                named["cursor_factory"] = telling(named["cursor_factory"])
+            return factory.cursor(self, *arguments[:1], *map(telling, arguments[1:2]), *arguments[2:], **named)
+
+        made = subclass(factory)
+        made.cursor = cursor
+        return made
 
     return connected
 
