@@ -8,11 +8,16 @@ use std::time::{Duration, Instant};
 pub(crate) enum Figure {
     Seconds(f64),
     Bytes(f64),
+    Count(f64),
 }
 
 impl Figure {
     pub(crate) fn bytes(count: u64) -> Self {
         Self::Bytes(count as f64)
+    }
+
+    pub(crate) fn count(count: u64) -> Self {
+        Self::Count(count as f64)
     }
 
     pub(crate) fn millis(count: f64) -> Self {
@@ -29,7 +34,7 @@ impl Figure {
 
     pub(crate) fn value(self) -> f64 {
         match self {
-            Self::Seconds(value) | Self::Bytes(value) => value,
+            Self::Seconds(value) | Self::Bytes(value) | Self::Count(value) => value,
         }
     }
 }
@@ -46,6 +51,7 @@ impl fmt::Display for Figure {
             Self::Seconds(s) if s < 1e-3 => write!(f, "{:.1} µs", s * 1e6),
             Self::Seconds(s) if s < 1.0 => write!(f, "{:.2} ms", s * 1e3),
             Self::Seconds(s) => write!(f, "{s:.2} s"),
+            Self::Count(count) => write!(f, "{count:.0}"),
             Self::Bytes(b) if b < 1e4 => write!(f, "{b:.0} B"),
             Self::Bytes(b) if b < 1e6 => write!(f, "{:.1} kB", b / 1e3),
             Self::Bytes(b) => write!(f, "{:.2} MB", b / 1e6),

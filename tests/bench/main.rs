@@ -11,6 +11,7 @@
 
 mod figure;
 mod git;
+mod jj;
 mod keeping;
 mod scratch;
 

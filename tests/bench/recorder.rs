@@ -18,6 +18,7 @@ use crate::Size;
 use crate::child;
 use crate::figure::{Figure, Samples, line, timed};
 use crate::git::Git;
+use crate::jj;
 use crate::keeping::{self, who};
 use crate::many;
 use crate::scratch::{floor, scratch};
@@ -40,7 +41,9 @@ pub(crate) fn measure(size: Size) -> Result<()> {
     let what = format!("recorder: base of {files} files");
     line(&what, ours, &[("git add -A", beside)], Some(beside));
 
-    saves(&root, &news, size.of(1_000, 200), &mut floor(scratch.path(), 200)?)?;
+    let jj = jj::snapshots(&scratch.path().join("jj"), files, 20)?;
+    saves(&root, &news, size.of(1_000, 200), &mut floor(scratch.path(), 200)?, jj)?;
+    in_quick_succession(&root, &recorder, &news, size.of(1_000, 200))?;
 
     // What the saves left is put away, so that the checkout finds its own tree.
     git.run(&["checkout", "-q", "."])?;
@@ -103,7 +106,13 @@ fn start(root: &Path, store: &Path) -> Result<(Recorder, Receiver<usize>)> {
 }
 
 /// From the moment at which the writer has closed its file.
-fn saves(root: &Path, news: &Receiver<usize>, count: usize, floor: &mut Samples) -> Result<()> {
+fn saves(
+    root: &Path,
+    news: &Receiver<usize>,
+    count: usize,
+    floor: &mut Samples,
+    mut jj: Option<Samples>,
+) -> Result<()> {
     let file = keeping::files_below(root)?.into_iter().next().context("there are no files")?.1;
     let mut text = fs::read(&file)?;
     let mut samples = Samples::default();
@@ -116,9 +125,31 @@ fn saves(root: &Path, news: &Receiver<usize>, count: usize, floor: &mut Samples)
     }
     for (per_cent, limit) in [(50, 2.0), (95, 5.0)] {
         let what = format!("recorder: save → durable and visible, p{per_cent} of {count}");
-        let beside = [("write+fdatasync", floor.percentile(per_cent))];
+        let mut beside = vec![("write+fdatasync", floor.percentile(per_cent))];
+        beside.extend(jj.as_mut().map(|jj| ("jj debug snapshot", jj.percentile(per_cent))));
         line(&what, samples.percentile(per_cent), &beside, Some(Figure::millis(limit)));
     }
+    Ok(())
+}
+
+/// Saves every 10 ms, whether the ones before are durable or not.
+fn in_quick_succession(root: &Path, recorder: &Recorder, news: &Receiver<usize>, count: usize) -> Result<()> {
+    let file = keeping::files_below(root)?.into_iter().next().context("there are no files")?.1;
+    let every = Duration::from_millis(10);
+    let began = Instant::now();
+    for n in 0..count {
+        fs::write(&file, format!("save {n} of many\n"))?;
+        std::thread::sleep((began + every * u32::try_from(n + 1)?).saturating_duration_since(Instant::now()));
+    }
+    recorder.flush()?;
+    let ticks: usize = news.try_iter().sum();
+    let told = recorder.status();
+    let lost = u64::try_from(count.saturating_sub(ticks))?;
+    let what = format!(
+        "recorder: saves lost, one every 10 ms, {count} times ({} told as lost, {} gaps)",
+        told.merged, told.gaps
+    );
+    line(&what, Figure::count(lost), &[], Some(Figure::count(0)));
     Ok(())
 }
 
