@@ -206,10 +206,65 @@ fn cli_a_revert_into_the_middle_of_a_burst_offers_its_end_and_what_was_before() 
                  what was before them\n";
     assert!(said.contains(offer), "{said}");
     assert_eq!((bench.text("y").is_some(), bench.text("z")), (true, None), "what was asked for is done");
+    let said = bench.done(&["restore", "x", "--at", "main@5"]);
+    assert!(!said.contains("in the middle"), "one file is whole: {said}");
+    bench.done(&["undo"]);
     for whole in ["main@7", "main@4"] {
         let said = bench.done(&["revert", "--at", whole]);
         assert!(!said.contains("in the middle"), "{said}");
     }
+}
+
+/// A root that nobody may write to is looked at as any other, and stays as it is.
+#[test]
+fn cli_a_root_that_is_mounted_read_only_fails_each_move_and_nothing_else() {
+    let bench = sample();
+    let app = bench.path("app");
+    let mounted = |options: &[&str]| {
+        let status = std::process::Command::new("mount").args(options).arg(&app).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let itself = app.to_str().unwrap().to_owned();
+    if !rustix::process::geteuid().is_root() || !mounted(&["--bind", &itself]) {
+        println!("skipped: only root can mount");
+        return;
+    }
+    struct Mounted<'a>(&'a std::path::Path);
+    impl Drop for Mounted<'_> {
+        fn drop(&mut self) {
+            let unmounted = std::process::Command::new("umount").arg("-l").arg(self.0).status();
+            assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+        }
+    }
+    let _mounted = Mounted(&app);
+    assert!(mounted(&["-o", "remount,ro,bind"]));
+    let before = bench.state();
+    for args in [&["revert", "--at", "1"][..], &["restore", "a", "--at", "1"]] {
+        let said = bench.refused(args, 1);
+        assert_eq!(
+            said,
+            "tickfs: could not write beside it: read-only file system (/p/app/a): nothing was changed"
+        );
+        assert_eq!(bench.state(), before);
+    }
+    bench.done(&["snapshot", "create", "kept"]);
+    assert!(bench.done(&["log"]).contains("modify   a"));
+}
+
+#[test]
+fn cli_a_store_of_a_newer_format_is_left_alone_by_every_command() {
+    let bench = sample();
+    let format = bench.path(".app.tickfs/FORMAT");
+    let text = std::fs::read_to_string(&format).unwrap();
+    std::fs::write(&format, text.replace("\"format\":1", "\"format\":99")).unwrap();
+    let before = bench.bytes_of_store();
+    for args in [&["log"][..], &["revert", "--at", "1"], &["status"], &["doctor", "--repair"], &["record"]] {
+        let shown = bench.run(args);
+        let newer =
+            "tickfs: /p/.app.tickfs has format 99, and this tickfs knows format 1: use a newer tickfs\n";
+        assert_eq!((shown.stderr.as_str(), shown.status), (newer, 1), "{args:?}");
+    }
+    assert_eq!(bench.bytes_of_store(), before);
 }
 
 /// Who may not give files away puts back all but the owner, and that the owner differs then is no change.

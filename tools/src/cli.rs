@@ -16,8 +16,8 @@ use crate::commands::{
 ///
 /// Exit status: 0 done, 1 a failure that the message explains, 2 wrong usage.
 #[derive(Debug, Parser)]
-#[command(name = "tickfs", version, arg_required_else_help = false, subcommand_required = true)]
-#[command(max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "tickfs", version, arg_required_else_help = true, subcommand_required = true)]
+#[command(max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -62,7 +62,7 @@ pub(crate) struct Where {
     /// The store that records this directory
     #[arg(long, value_name = "DIR", conflicts_with = "file")]
     pub(crate) root: Option<PathBuf>,
-    /// The store that records this file
+    /// This file, and the store that records it
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// The store itself

@@ -68,7 +68,11 @@ pub(crate) fn exit_code_of_usage(usage: &clap::Error) -> ExitCode {
         return exit_code(usage.print().map_err(anyhow::Error::from));
     }
     let text = usage.render().to_string();
-    eprint!("tickfs: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    let is_help = usage.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    match text.strip_prefix("error: ") {
+        _ if is_help => eprint!("{text}"),
+        what => eprint!("tickfs: {}", what.unwrap_or(&text)),
+    }
     ExitCode::from(WRONG_USAGE)
 }
 

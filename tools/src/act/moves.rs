@@ -16,8 +16,10 @@ pub(super) fn revert(
     how: How,
 ) -> anyhow::Result<Report> {
     let at = point(&place.writer.store().view()?, at)?;
-    let moving = Moving { place, how, commit: Commit::Move("revert".to_owned()) };
-    moving.run(at, |view, from| match path.filter(|path| !is_all(place, path)) {
+    let path_alone = path.filter(|path| !is_all(place, path));
+    let whole = path_alone.is_none();
+    let moving = Moving { place, how, commit: Commit::Move("revert".to_owned()), whole };
+    moving.run(at, |view, from| match path_alone {
         Some(path) => {
             let what = format!("{path} was put back to {}@{}", label(view, at), at.tick);
             Ok((destination::one_path(view, from, path, at)?, what))
@@ -31,7 +33,7 @@ pub(super) fn revert(
 
 pub(super) fn restore(place: &Place<'_>, path: &RelPath, at: &str, how: How) -> anyhow::Result<Report> {
     let at = point(&place.writer.store().view()?, at)?;
-    let moving = Moving { place, how, commit: Commit::Forward };
+    let moving = Moving { place, how, commit: Commit::Forward, whole: false };
     moving.run(at, |view, from| {
         if view.tree(at)?.resolve(path)?.is_none() {
             let what = format!("{path} did not exist at {}@{}", label(view, at), at.tick);
@@ -46,7 +48,7 @@ pub(super) fn undo(place: &Place<'_>, how: How) -> anyhow::Result<Report> {
     let view = place.writer.store().view()?;
     let (to, moved) = destination::before_the_last(&view)?;
     let at = Point { branch: to.branch, tick: to.tick };
-    let moving = Moving { place, how, commit: Commit::Move("undo".to_owned()) };
+    let moving = Moving { place, how, commit: Commit::Move("undo".to_owned()), whole: true };
     moving.run(at, |view, _| {
         let to = to.clone();
         let what = match moved.as_str() {
@@ -73,7 +75,7 @@ pub(super) fn jump(
             ))
             .into());
     }
-    let moving = Moving { place, how, commit: Commit::Move("jump".to_owned()) };
+    let moving = Moving { place, how, commit: Commit::Move("jump".to_owned()), whole: true };
     moving.run(at, |view, _| {
         let what = format!("jumped to {}@{}", label(view, at), at.tick);
         Ok((destination::whole(at), what))
@@ -98,6 +100,8 @@ struct Moving<'a, 'p> {
     place: &'a Place<'p>,
     how: How,
     commit: Commit,
+    /// All of the root moves.
+    whole: bool,
 }
 
 impl Moving<'_, '_> {
@@ -107,7 +111,7 @@ impl Moving<'_, '_> {
         at: Point,
         whither: impl Fn(&View, &Stand) -> anyhow::Result<(Stand, String)>,
     ) -> anyhow::Result<Report> {
-        let Self { place, how, commit } = self;
+        let Self { place, how, commit, whole } = self;
         // Also where nothing is to be done: what is said then is true of what is on disk, and not of what was recorded last.
         let mut held = hold(place)?;
         let store = place.writer.store();
@@ -119,7 +123,7 @@ impl Moving<'_, '_> {
             from = view.stand()?;
             (to, what) = whither(&view, &from)?;
         }
-        let mut notes = Vec::from_iter(middle_of_a_burst(&view, at)?);
+        let mut notes = Vec::from_iter(if whole { middle_of_a_burst(&view, at)? } else { None });
         if how.dry_run {
             let plan = Plan::new(&view, &from, &to)?;
             let planned: Vec<Planned> = plan.changes.iter().map(Planned::of).collect();
