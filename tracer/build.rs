@@ -1,4 +1,4 @@
-//! Builds the two libraries that run inside the traced program, to be carried in the binary.
+//! Builds the libraries that run inside the traced program, to be carried in the binary.
 //!
 //! They are made from the standard library alone, by the compiler that builds this package: no headers of Python or Node,
 //! no bindgen, no second cargo.
@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=src/sys");
     let var = |name: &str| std::env::var(name).unwrap_or_default();
     let (compiler, target, out) = (var("RUSTC"), var("TARGET"), var("OUT_DIR"));
-    for language in ["python", "node"] {
+    for language in ["python", "node", "preload"] {
         let mut command = Command::new(&compiler);
         command.args(["--edition", "2024", "--crate-type", "cdylib", "--target", &target]);
         command.args([

@@ -111,7 +111,7 @@ fn watch_says_more_at_a_lower_level() {
     };
     let [debug, info, error] = ["DEBUG", "info", "ERROR"].map(said);
     assert!(debug.contains("the processor p.py is ready") && debug.lines().count() > info.lines().count());
-    assert!(info.contains("of app.py: changes are seen by hooks"), "{info}");
+    assert!(info.contains("changes are seen by hooks"), "{info}");
     assert!(
         info.contains("the program ended with status 0; 1 event in ./watcher_output/events.jsonl"),
         "{info}"

@@ -20,6 +20,17 @@ pub(crate) const KIND_PATCH: u8 = 2;
 pub(crate) const KIND_MESSAGE: u8 = 3;
 /// Nothing, up to the end of the ring.
 pub(crate) const KIND_PAD: u8 = 4;
+/// What was written into memory itself: as a patch, with the statement's number, 8 bytes, before the bytes. Its `tag` says
+/// `ONE_STATEMENT`, `WIDE`, both or neither.
+pub(crate) const KIND_RAW: u8 = 5;
+/// Writes of the same thread, site and statement are one event: it is known that the program has not gone on.
+#[allow(dead_code, reason = "only the reader needs its name")]
+pub(crate) const ONE_STATEMENT: u8 = 1;
+/// Several elements were written at once, as no plain assignment does.
+#[allow(dead_code, reason = "only the reader needs its name")]
+pub(crate) const WIDE: u8 = 2;
+/// The thread has gone on to another statement.
+pub(crate) const KIND_OVER: u8 = 6;
 
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) AtomicU64);

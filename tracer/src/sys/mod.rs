@@ -5,6 +5,9 @@
 #![allow(unsafe_code, reason = "memory that two processes share has no safe form")]
 
 mod consumer;
+#[cfg(all(test, target_arch = "x86_64"))]
+#[expect(dead_code, reason = "the agents need more of it")]
+mod fault;
 pub(crate) mod layout;
 #[cfg(test)]
 mod producer;
@@ -18,3 +21,13 @@ pub(crate) use consumer::{Next, Ring};
 pub(crate) const PYTHON_AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/python.so"));
 /// The addon that a traced Node program loads.
 pub(crate) const NODE_AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/node.so"));
+/// The library that is loaded into it before all others.
+pub(crate) const PRELOAD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
+
+/// The file that watched memory is mapped from; it takes room only where something lies.
+pub(crate) fn watched_memory() -> std::io::Result<std::os::fd::OwnedFd> {
+    const LEN: u64 = 256 * 1024 * 1024;
+    let file = rustix::fs::memfd_create("tickfs-watched", rustix::fs::MemfdFlags::CLOEXEC)?;
+    rustix::fs::ftruncate(&file, LEN)?;
+    Ok(file)
+}

@@ -68,18 +68,23 @@ impl Producer {
     }
 
     /// Writes a record, in pieces if it is long. Time is taken here.
-    pub(crate) fn push(&self, mut fixed: Fixed, payload: &[u8]) {
+    pub(crate) fn push(&self, fixed: Fixed, payload: &[u8]) {
+        self.push_both(fixed, &[], payload);
+    }
+
+    /// The same with a payload in two parts; the first is short.
+    pub(crate) fn push_both(&self, mut fixed: Fixed, head: &[u8], payload: &[u8]) {
         if self.is_stopped() {
             return;
         }
         fixed.time_ns = now_ns();
-        let mut rest = payload;
+        let (mut head, mut rest) = (head, payload);
         while rest.len() > PIECE {
             let (piece, behind) = rest.split_at(PIECE);
-            self.push_piece(Fixed { more: true, ..fixed }, piece);
-            rest = behind;
+            self.push_piece(Fixed { more: true, ..fixed }, head, piece);
+            (head, rest) = (&[], behind);
         }
-        self.push_piece(Fixed { more: false, ..fixed }, rest);
+        self.push_piece(Fixed { more: false, ..fixed }, head, rest);
         // One writer wakes it, once.
         let sleeping = &self.header().sleeping.0;
         if sleeping.load(Ordering::Relaxed) != 0 && sleeping.swap(0, Ordering::Relaxed) != 0 {
@@ -87,11 +92,12 @@ impl Producer {
         }
     }
 
-    fn push_piece(&self, fixed: Fixed, payload: &[u8]) {
-        let len = FIXED + payload.len();
+    fn push_piece(&self, fixed: Fixed, head: &[u8], payload: &[u8]) {
+        let len = FIXED + head.len() + payload.len();
         let Some(offset) = self.take_place(layout::stride(len)) else { return };
         self.write(offset + 4, &spelled(fixed));
-        self.write(offset + FIXED, payload);
+        self.write(offset + FIXED, head);
+        self.write(offset + FIXED + head.len(), payload);
         self.commit(offset, len);
     }
 

@@ -1,9 +1,17 @@
 //! The functions of libc that are called by hand, because the agents are built from the standard library alone.
 
-use std::ffi::{c_int, c_long, c_short, c_ulong, c_void};
+use std::ffi::{c_char, c_int, c_long, c_short, c_uint, c_ulong, c_void};
 
+pub(crate) const PROT_READ: c_int = 1;
 pub(crate) const PROT_READ_WRITE: c_int = 3;
+pub(crate) const PROT_READ_EXEC: c_int = 5;
 pub(crate) const MAP_SHARED: c_int = 1;
+pub(crate) const MAP_FIXED: c_int = 0x10;
+pub(crate) const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
+pub(crate) const MADV_DONTNEED: c_int = 4;
+pub(crate) const MADV_REMOVE: c_int = 9;
+pub(crate) const MFD_CLOEXEC: c_uint = 1;
+pub(crate) const SIG_SETMASK: c_int = 2;
 pub(crate) const CLOCK_REALTIME: c_int = 0;
 pub(crate) const POLLERR: c_short = 8;
 pub(crate) const POLLHUP: c_short = 16;
@@ -37,6 +45,16 @@ unsafe extern "C" {
         fd: c_int,
         offset: i64,
     ) -> *mut c_void;
+    pub(crate) fn mprotect(at: *mut c_void, len: usize, protection: c_int) -> c_int;
+    pub(crate) fn madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int;
+    pub(crate) fn memfd_create(name: *const c_char, flags: c_uint) -> c_int;
+    pub(crate) fn ftruncate(fd: c_int, len: i64) -> c_int;
+    pub(crate) fn ioctl(fd: c_int, command: c_ulong, ...) -> c_int;
+    pub(crate) fn sched_yield() -> c_int;
+    pub(crate) fn raise(signal: c_int) -> c_int;
+    pub(crate) fn pthread_sigmask(how: c_int, set: *const c_void, previous: *mut c_void) -> c_int;
+    pub(crate) fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    pub(crate) fn __errno_location() -> *mut c_int;
     pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
     pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
     pub(crate) fn send(fd: c_int, bytes: *const c_void, len: usize, flags: c_int) -> isize;

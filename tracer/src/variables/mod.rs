@@ -12,6 +12,7 @@ mod options;
 mod output;
 mod processor;
 mod program;
+mod raw;
 mod scope;
 mod session;
 mod symbols;

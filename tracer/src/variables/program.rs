@@ -12,14 +12,16 @@ use serde_json::{Value, json};
 
 use super::error::{Error, Result};
 use super::options::{Language, Options};
-use crate::sys::{NODE_AGENT, PYTHON_AGENT, Ring};
+use crate::sys::{NODE_AGENT, PRELOAD, PYTHON_AGENT, Ring, watched_memory};
 
+const PRELOAD_VARIABLE: &str = "LD_PRELOAD";
 const BOOT: &str = include_str!("../shims/python/boot.py");
 /// In the order in which they rest on each other.
 const PYTHON_SHIM: &[(&str, &str)] = &[
     ("values", include_str!("../shims/python/values.py")),
     ("rewrite", include_str!("../shims/python/rewrite.py")),
     ("wrap", include_str!("../shims/python/wrap.py")),
+    ("memory", include_str!("../shims/python/memory.py")),
     ("runtime", include_str!("../shims/python/runtime.py")),
     ("loaded", include_str!("../shims/python/loaded.py")),
     ("tests", include_str!("../shims/python/tests.py")),
@@ -62,8 +64,11 @@ impl Program {
             Language::JavaScript => NODE_AGENT,
         };
         let agent = memory_file("tickfs-agent", agent).map_err(start)?;
-        let settings = settings(options);
+        let preload = memory_file("tickfs-preload", PRELOAD).map_err(start)?;
+        let watched = watched_memory().map_err(start)?;
+        let settings = settings(options, &preload, &watched);
         let mut command = Command::new(interpreter);
+        preload_into(&mut command, &preload);
         let mut inherited = vec![memory, OwnedFd::from(theirs), agent];
         let mut wrapper = None;
         match language {
@@ -88,6 +93,7 @@ impl Program {
             }
         }
         command.arg(&options.script).args(&options.arguments);
+        inherited.extend([preload, watched]);
         for fd in &inherited {
             fcntl_setfd(fd, FdFlags::empty()).map_err(|error| start(error.into()))?;
         }
@@ -96,7 +102,18 @@ impl Program {
     }
 }
 
-fn settings(options: &Options) -> Value {
+/// The library goes before what the user preloads; the shim puts the environment right again.
+fn preload_into(command: &mut Command, library: &OwnedFd) {
+    let mut list = std::ffi::OsString::from(format!("/proc/self/fd/{}", library.as_raw_fd()));
+    if let Some(theirs) = std::env::var_os(PRELOAD_VARIABLE) {
+        list.push(":");
+        list.push(theirs);
+    }
+    command.env(PRELOAD_VARIABLE, list);
+}
+
+fn settings(options: &Options, preload: &OwnedFd, watched: &OwnedFd) -> Value {
+    let before = std::env::var_os(PRELOAD_VARIABLE).map(|list| list.to_string_lossy().into_owned());
     let flags = options.flags;
     let directory = std::env::current_dir().unwrap_or_default();
     json!({
@@ -106,6 +123,8 @@ fn settings(options: &Options) -> Value {
         "track_sql": flags.sql,
         "globs": options.scope.globs,
         "scopes": options.scope.names,
+        "preload": { "library": preload.as_raw_fd(), "before": before },
+        "memory": watched.as_raw_fd(),
         "directory": directory,
         "script": std::path::absolute(&options.script).unwrap_or_else(|_no_directory| options.script.clone()),
     })

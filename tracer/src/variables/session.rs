@@ -21,8 +21,9 @@ use super::options::{Level, Options};
 use super::output::Output;
 use super::processor::{Processor, Verdict};
 use super::program::Program;
-use super::symbols::{Message, Symbols};
-use crate::sys::layout::{Fixed, KIND_MESSAGE, KIND_PATCH, KIND_VALUE};
+use super::raw::{Open, Statements, Write};
+use super::symbols::{Memory, Message, Symbols};
+use crate::sys::layout::{Fixed, KIND_MESSAGE, KIND_OVER, KIND_PATCH, KIND_RAW, KIND_VALUE};
 use crate::sys::{Next, Ring};
 
 /// A tracer that nobody wakes looks by itself after so long.
@@ -82,10 +83,7 @@ pub fn trace(mut options: Options, started: &dyn Fn(&RunFacts)) -> Result<Ended>
         kept.writer.put_facts(&facts, Durability::Synced)?;
     }
     started(&facts);
-    (options.announce)(
-        Level::Info,
-        &format!("run {} of {}: changes are seen by hooks", options.run, options.script.display()),
-    );
+    (options.announce)(Level::Info, &format!("run {} of {}", options.run, options.script.display()));
     let depth = options.depth.0;
     let session = Session {
         sink: Sink {
@@ -99,6 +97,7 @@ pub fn trace(mut options: Options, started: &dyn Fn(&RunFacts)) -> Result<Ended>
         symbols: Symbols::default(),
         depth,
         pieces: HashMap::new(),
+        statements: Statements::default(),
         events: 0,
         line: String::new(),
         invalid: None,
@@ -113,6 +112,7 @@ struct Session<'a> {
     depth: Option<u64>,
     /// What came of a long payload so far, by thread.
     pieces: HashMap<u32, Vec<u8>>,
+    statements: Statements,
     events: u64,
     line: String,
     invalid: Option<String>,
@@ -129,6 +129,8 @@ impl Session<'_> {
             for signal in signals.pending() {
                 forward(&program, &signal);
             }
+            let over = self.statements.over_by_time();
+            self.told(over);
             if self.sink.output.is_due() {
                 self.sink.flush();
             }
@@ -153,6 +155,8 @@ impl Session<'_> {
                 sleep(&mut program);
             }
         };
+        let over = self.statements.all();
+        self.told(over);
         self.sink.flush();
         let facts = self.sink.finish(status, self.symbols.variables.len());
         if !self.attached && self.invalid.is_none() && !status.success() {
@@ -198,10 +202,18 @@ impl Session<'_> {
                 Err(_foreign) => self.sink.counts.damaged += 1,
             },
             KIND_VALUE => match Tag::from_byte(fixed.tag) {
-                Some(tag) => self.value(fixed, Value { tag, bytes: payload.to_vec() }),
+                Some(tag) => {
+                    self.gone_on(fixed.thread, Some(fixed.variable));
+                    self.value(fixed, Value { tag, bytes: payload.to_vec() });
+                }
                 None => self.sink.counts.damaged += 1,
             },
-            KIND_PATCH => self.patch(fixed, payload),
+            KIND_PATCH => {
+                self.gone_on(fixed.thread, Some(fixed.variable));
+                self.patch(fixed, payload);
+            }
+            KIND_RAW => self.write(fixed, payload),
+            KIND_OVER => self.gone_on(fixed.thread, None),
             _ => self.sink.counts.damaged += 1,
         }
     }
@@ -216,16 +228,77 @@ impl Session<'_> {
             Message::NoMain {} => {
                 announce(Level::Info, "the script defines no main(): its module-level code was traced")
             }
-            Message::Ended(id) => drop(self.symbols.instances.remove(&id)),
+            Message::Ended(id) => {
+                let over = self.statements.all();
+                self.told(over);
+                drop(self.symbols.instances.remove(&id));
+            }
+            Message::Memory(memory) => self.memory(&memory),
+            Message::GivenUp(id, at) => {
+                let name = self.name_of(id);
+                let note = format!(
+                    "{name}: the instruction at 0x{at} writes it in a way that is not known; \
+                     from here on it is followed by hooks alone"
+                );
+                (self.sink.options.announce)(Level::Warning, &note);
+            }
             Message::Note(note) => announce(Level::Warning, &note),
             Message::Invalid(what) => self.invalid = Some(what),
             Message::Untraced(id) => {
-                let variable = self.symbols.instances.get(&id).map(|instance| instance.variable);
-                if let Some(variable) = variable.and_then(|number| self.symbols.variable(number)) {
-                    let name = &variable.facts.name;
-                    let note = format!("{name} is a variable of a function: --track-locals traces it");
-                    announce(Level::Info, &note);
-                }
+                let name = self.name_of(id);
+                let note = format!("{name} is a variable of a function: --track-locals traces it");
+                (self.sink.options.announce)(Level::Info, &note);
+            }
+        }
+    }
+
+    fn name_of(&mut self, id: u32) -> String {
+        let variable = self.symbols.instances.get(&id).map(|instance| instance.variable);
+        let variable = variable.and_then(|number| self.symbols.variable(number));
+        variable.map_or_else(|| "a variable".to_owned(), |variable| variable.facts.name.clone())
+    }
+
+    /// Says once how changes are seen.
+    fn memory(&mut self, memory: &Memory) {
+        let how = format!("hooks / raw={} / kernel={}", memory.raw, memory.kernel);
+        let why = memory.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        (self.sink.options.announce)(Level::Info, &format!("changes are seen by {how}{why}"));
+        self.sink.facts.capabilities = how;
+    }
+
+    // Writes to memory itself
+
+    fn write(&mut self, fixed: Fixed, payload: &[u8]) {
+        let Some(write) = Write::read(payload) else {
+            self.sink.counts.damaged += 1;
+            return;
+        };
+        let over = self.statements.over_before(&fixed, &write);
+        self.told(over);
+        // Its object may be gone, and its memory written once more.
+        let Some(known) = self.symbols.instances.get_mut(&fixed.variable) else { return };
+        let Some(value) = known.value.as_mut().filter(|value| value.bytes.len() >= write.at + write.bytes.len()) else {
+            self.sink.counts.damaged += 1;
+            return;
+        };
+        let over = self.statements.note(fixed, &write, || value.clone());
+        value.bytes[write.at..write.at + write.bytes.len()].copy_from_slice(write.bytes);
+        self.told(over);
+    }
+
+    /// A thread, or a variable, has gone on: what was written before is told first.
+    fn gone_on(&mut self, thread: u32, variable: Option<u32>) {
+        let over = self.statements.over(thread, variable);
+        self.told(over);
+    }
+
+    fn told(&mut self, over: impl IntoIterator<Item = Open>) {
+        for open in over {
+            let known = self.symbols.instances.get(&open.fixed.variable);
+            if known.and_then(|known| known.value.as_ref()) == Some(&open.before) {
+                self.sink.counts.unchanged += 1;
+            } else {
+                self.tell(open.fixed, &open.before);
             }
         }
     }
@@ -262,15 +335,23 @@ impl Session<'_> {
             self.sink.counts.unchanged += 1;
             return;
         }
+        if let Some(before) = instance.value.replace(value) {
+            self.tell(fixed, &before);
+        }
+    }
+
+    /// An event: the variable has another value than before.
+    fn tell(&mut self, fixed: Fixed, before: &Value) {
+        let Some(instance) = self.symbols.instances.get(&fixed.variable) else { return };
         self.events += 1;
-        let before = instance.value.replace(value);
+        let number = instance.variable;
         let (depth, threads, sql) = (instance.depth, instance.threads, instance.sql);
         let (Some(instance), Some(variable)) =
             (self.symbols.instances.get(&fixed.variable), self.symbols.variables.get(number as usize - 1))
         else {
             return;
         };
-        let (Some(before), Some(value)) = (before, instance.value.as_ref()) else { return };
+        let Some(value) = instance.value.as_ref() else { return };
         self.line.clear();
         let facts = Facts {
             run: self.sink.options.run.as_str(),

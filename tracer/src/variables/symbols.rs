@@ -18,6 +18,10 @@ pub(super) enum Message {
         id: u32,
         context: Box<RawValue>,
     },
+    /// How raw writes are seen.
+    Memory(Memory),
+    /// A variable's memory is no longer watched, because of the instruction at this address.
+    GivenUp(u32, String),
     /// A variable of a function that is watched and not traced.
     Untraced(u32),
     /// Its object is no more: no change of it comes after this.
@@ -27,6 +31,15 @@ pub(super) enum Message {
     Note(String),
     /// The program cannot be run as it is; nothing of it has run.
     Invalid(String),
+}
+
+/// What this system lets the tracer see of memory.
+#[derive(Debug, Deserialize)]
+pub(super) struct Memory {
+    pub(super) raw: String,
+    pub(super) kernel: String,
+    /// Why it is off.
+    pub(super) why: Option<String>,
 }
 
 /// A call of `watch`.

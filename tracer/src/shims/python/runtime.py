@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 
-from _tickfs import rewrite, values, wrap
+from _tickfs import memory, rewrite, values, wrap
 
 agent = None
 settings = None
@@ -38,6 +38,7 @@ def watch(
     value, name="var", track_threads=None, track_locals=None, track_sql=None, mutation_depth="FULL", scope=None, file_path=None
 ):
     """Has every change of this value recorded; gives back what behaves like it."""
+    alone = memory.COUNTS and sys.getrefcount(value) <= memory.FRESH
     if scope not in (None, "local", "global", "both"):
         raise ValueError(f"watch: scope is 'local', 'global' or 'both', not {scope!r}")
     if not isinstance(name, str):
@@ -50,7 +51,7 @@ def watch(
         return value
     variable = register(name, file, track_locals, track_threads, track_sql, depth, scope)
     agent.value(variable, site_of(frame), tag, data)
-    made = hold(variable, value)
+    made = hold(variable, value, alone=alone)
     pending = local.__dict__.setdefault("pending", [])
     pending.append((variable, made))
     del pending[:-64]
@@ -94,7 +95,7 @@ def matches(file, pattern):
     return any(re.fullmatch(pattern, name) for name in (relative, file))
 
 
-def hold(variable, value, fresh=True):
+def hold(variable, value, fresh=True, alone=None):
     """Makes the value tell of its changes, and the variable's former value tell no more.
 
     A value that others hold too is not replaced by one that tells: they would not see its changes.
@@ -103,7 +104,7 @@ def hold(variable, value, fresh=True):
     former = held.value()
     if former is not None and former is not value:
         wrap.release(former)
-    made = wrap.wrap(value, variable) if fresh or wrap.keeps_identity(value) else value
+    made = wrap.wrap(value, variable, fresh if alone is None else alone) if fresh or wrap.keeps_identity(value) else value
     tells = wrap.variable_of(made) == variable
     if tells != held.tells:
         agent.held(variable, tells)
@@ -256,14 +257,20 @@ def slow(variable, site, value, fresh=None):
 
 
 def changed(variable, value, frame):
+    site = site_of(frame)
+    if memory.changed(variable, site):
+        return
     try:
-        agent.value(variable, site_of(frame), *values.encode(value))
+        agent.value(variable, site, *values.encode(value))
+        if variable in memory.homeless:
+            memory.adopt(value, variable)
     except ValueError as error:
         say(note=f"{traced[variable].name}: {error}; this change is not recorded")
 
 
 def forgotten(variable):
     """Its object is no more."""
+    memory.release(variable)
     if traced.pop(variable, None) is not None:
         say(ended=variable)
 
@@ -364,6 +371,7 @@ def install(native, given):
     global agent, settings, scopes
     agent, settings, scopes = native, given, given["scopes"]
     wrap.changed, wrap.assigned, wrap.forgotten, wrap.fresh_counts = changed, assigned, forgotten, fresh_counts
+    wrap.memory = memory
     builtins.watch = watch
     calibrate()
     hooks = (agent.store, bind, agent.local, take, declared, second, gone, main_entered, attribute, told, class_made)

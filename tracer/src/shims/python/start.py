@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 
-from _tickfs import runtime, tests, wrap
+from _tickfs import memory, runtime, tests, wrap
 
 
 class Loader(importlib.machinery.SourceFileLoader):
@@ -78,11 +78,13 @@ def load_agent(descriptor):
 
 
 def start(settings, ring, bell, descriptor, arguments):
+    restore_environment(settings["preload"])
     path = arguments[0] if sys.version_info < (3, 9) else os.path.abspath(arguments[0])
     agent = load_agent(descriptor)
     agent.attach(ring, bell, runtime.slow, current_query)
     runtime.install(agent, settings)
     runtime.say(attached=os.getpid())
+    memory.start(agent, settings["memory"], runtime.say)
     sys.argv[:] = arguments
     directory = os.path.dirname(os.path.realpath(path))
     if not getattr(sys.flags, "safe_path", False):
@@ -97,6 +99,15 @@ def start(settings, ring, bell, descriptor, arguments):
         sql.install(runtime)
     atexit.register(runtime.finish)  # the first to be registered is the last to run
     run(path)
+
+
+def restore_environment(preload):
+    """What was set to load the library is no business of the program's children."""
+    os.close(preload["library"])
+    if preload["before"] is None:
+        os.environ.pop("LD_PRELOAD", None)
+    else:
+        os.environ["LD_PRELOAD"] = preload["before"]
 
 
 def current_query():

@@ -3,6 +3,8 @@ import functools
 import sys
 import weakref
 
+memory = None  # the shim's part that knows watched memory; set by the runtime
+
 MUTATORS = {
     "list": "append extend insert remove pop clear sort reverse __setitem__ __delitem__ __iadd__ __imul__",
     "dict": "pop popitem clear update setdefault __setitem__ __delitem__ __ior__ move_to_end subtract",
@@ -23,6 +25,7 @@ changed = None  # (variable, value, frame)
 assigned = None  # (variable, object, name of its attribute, frame, whether nobody else holds its value)
 forgotten = None  # (variable)
 fresh_counts = None
+HERE = sys._getframe().f_code.co_filename
 classes = {}
 objects = {}  # id -> Held
 
@@ -47,8 +50,8 @@ def variable_of(value):
 wrapped_classes = set()
 
 
-def wrap(value, variable):
-    """What is to be used in the place of `value`; the value itself where only rebinding can be seen."""
+def wrap(value, variable, fresh=False):
+    """What is to be used in the place of `value`; the value itself where only rebinding can be seen. `fresh`: nobody else has it."""
     if type(value) in PLAIN:
         return value
     if variable_of(value) is not None:
@@ -63,7 +66,8 @@ def wrap(value, variable):
     if told is None:
         return value
     if base == "ndarray":
-        made = value.view(told)
+        made = (memory.put(value, variable) if fresh else None) if memory else None
+        made = value.view(told) if made is None else made
     elif base == "array":
         made = told(value.typecode, value)
     elif base == "deque":
@@ -73,6 +77,8 @@ def wrap(value, variable):
     else:
         made = told(value)
     made._tickfs_ = variable
+    if memory and base in ("bytearray", "array"):
+        memory.adopt(made, variable)
     return made
 
 
@@ -101,6 +107,8 @@ def release(value):
     if held is not None:
         held.variable = None
     elif type(value) in wrapped_classes:
+        if memory and value._tickfs_ is not None:
+            memory.release(value._tickfs_)
         value._tickfs_ = None
 
 
@@ -108,7 +116,8 @@ def telling(cls, base):
     """The subclass of `cls` that tells; `None` where none can be made."""
     if cls not in classes:
         names = [name for name in MUTATORS[base].split() if hasattr(cls, name)]
-        space = {name: following(getattr(cls, name)) for name in names}
+        followed = following_array if base == "ndarray" else following
+        space = {name: followed(getattr(cls, name)) for name in names}
         space.update(_tickfs_=None, __reduce_ex__=reducing(cls), __module__=cls.__module__, __qualname__=cls.__qualname__)
         try:
             # numpy prints the name of any subclass, where it prints `array` for its own.
@@ -126,7 +135,29 @@ def following(method):
             return method(self, *arguments, **named)
         finally:
             if self._tickfs_ is not None:
-                changed(self._tickfs_, self, sys._getframe(1))
+                frame = sys._getframe(1)
+                changed(self._tickfs_, self, frame.f_back if frame.f_code.co_filename == HERE else frame)
+
+    mutator.__name__, mutator.__qualname__ = method.__name__, method.__qualname__
+    mutator.__doc__ = method.__doc__
+    return mutator
+
+
+def following_array(method):
+    """The same for an array, whose memory may be watched: then it is written where it is open."""
+    plain = following(method)
+    name = method.__name__
+
+    def mutator(self, *arguments, **named):
+        variable = self._tickfs_
+        twin = memory.twin_of(self, variable, name, arguments) if memory and variable is not None and not named else None
+        if twin is None:
+            return plain(self, *arguments, **named)
+        try:
+            result = method(twin, *arguments)
+        finally:
+            changed(variable, self, sys._getframe(1))
+        return self if result is twin else result
 
     mutator.__name__, mutator.__qualname__ = method.__name__, method.__qualname__
     mutator.__doc__ = method.__doc__

@@ -5,12 +5,27 @@
 #![allow(unsafe_code, reason = "it speaks to CPython, which is C")]
 #![allow(non_upper_case_globals, non_snake_case, reason = "these names are CPython's")]
 
+#[cfg(target_arch = "x86_64")]
+#[path = "../fault/mod.rs"]
+mod fault;
 #[path = "../layout.rs"]
 mod layout;
+#[cfg(target_arch = "x86_64")]
+#[path = "python_memory.rs"]
+mod memory;
 #[path = "../producer.rs"]
 mod producer;
 #[path = "../raw.rs"]
 mod raw;
+#[cfg(target_arch = "x86_64")]
+#[path = "python_walk.rs"]
+mod walk;
+
+/// Other processors have hooks alone.
+#[cfg(not(target_arch = "x86_64"))]
+mod memory {
+    pub(super) const METHODS: [super::MethodDef; 0] = [];
+}
 
 use std::ffi::{c_char, c_int, c_long, c_longlong, c_void};
 use std::ptr;
@@ -31,6 +46,7 @@ type Object = *mut PyObject;
 type Fast = unsafe extern "C" fn(Object, *const Object, isize) -> Object;
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct MethodDef {
     name: *const c_char,
     function: Option<Fast>,
@@ -400,7 +416,7 @@ const fn method(name: &'static std::ffi::CStr, function: Fast) -> MethodDef {
     MethodDef { name: name.as_ptr(), function: Some(function), flags: METH_FASTCALL, doc: ptr::null() }
 }
 
-static mut METHODS: [MethodDef; 11] = [
+const OWN: [MethodDef; 10] = [
     method(c"attach", attach),
     method(c"bind", bind),
     method(c"bound", bound),
@@ -411,8 +427,18 @@ static mut METHODS: [MethodDef; 11] = [
     method(c"value", value),
     method(c"patch", patch),
     method(c"message", message),
-    MethodDef { name: ptr::null(), function: None, flags: 0, doc: ptr::null() },
 ];
+const END: MethodDef = MethodDef { name: ptr::null(), function: None, flags: 0, doc: ptr::null() };
+
+static mut METHODS: [MethodDef; OWN.len() + memory::METHODS.len() + 1] = {
+    let mut all = [END; OWN.len() + memory::METHODS.len() + 1];
+    let mut place = 0;
+    while place < all.len() - 1 {
+        all[place] = if place < OWN.len() { OWN[place] } else { memory::METHODS[place - OWN.len()] };
+        place += 1;
+    }
+    all
+};
 
 static mut MODULE: ModuleDef = ModuleDef {
     base: PyObject { refcount: 1, kind: ptr::null_mut() },

@@ -1,0 +1,145 @@
+//! Raw writes to watched memory: seen where they happen, exactly, whoever writes.
+//!
+//! `decode` and `opcodes` read an instruction, `execute` does it elsewhere, `protect` and `arena` are the memory, `handler`
+//! puts them together, `link` is what the preloaded library needs to know. Only x86-64 has it.
+
+pub(crate) mod arena;
+pub(crate) mod decode;
+mod execute;
+mod handler;
+pub(crate) mod link;
+mod opcodes;
+mod protect;
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+
+use super::layout;
+use super::producer::{self, Producer};
+use super::raw;
+use arena::{Arena, Slot};
+use link::Link;
+
+/// Where a write comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) site: u32,
+    pub(crate) thread: u32,
+    /// Grows when the program has gone on to another statement, as far as that is known.
+    pub(crate) statement: u64,
+    /// It is known: writes with the same place and statement are one.
+    pub(crate) one_statement: bool,
+}
+
+/// What an agent gives.
+#[derive(Clone, Copy)]
+pub(crate) struct Hooks {
+    pub(crate) ring: fn() -> Option<&'static Producer>,
+    /// Where the thread that runs stands; the offset says what it is about to write.
+    pub(crate) place: fn(usize) -> Place,
+    /// A variable's memory is no longer watched; the instruction's address.
+    pub(crate) given_up: fn(u32, u64),
+}
+
+static ARENA: OnceLock<Arena> = OnceLock::new();
+/// Values are watched, or were: before that, the program is left as it is.
+static WATCHING: OnceLock<bool> = OnceLock::new();
+
+fn own_thread() -> u32 {
+    producer::thread_id()
+}
+
+pub(crate) fn arena() -> Option<&'static Arena> {
+    ARENA.get()
+}
+
+/// The preloaded library's end, if there is one.
+fn link() -> Option<&'static Link> {
+    static LINK: OnceLock<Option<&'static Link>> = OnceLock::new();
+    *LINK.get_or_init(|| {
+        // SAFETY: a name that ends with a zero. JUSTIFICATION: the library may not be there.
+        let found = unsafe { raw::dlsym(ptr::null_mut(), c"tickfs_link_1".as_ptr()) };
+        // SAFETY: the name is ours, and says of which form it is; it is never unloaded. JUSTIFICATION: as above.
+        unsafe { found.cast::<Link>().as_ref() }
+    })
+}
+
+/// Looks whether memory of `file` can be watched. Says how, or why not.
+pub(crate) fn start(file: c_int, len: usize, hooks: Hooks) -> Result<&'static str, &'static CStr> {
+    if link().is_none() {
+        return Err(c"nothing can be preloaded into this program, so that what the kernel writes would fail");
+    }
+    let Some(made) = Arena::new(file, len, hooks) else {
+        return Err(c"this system lets the program map no memory of that kind");
+    };
+    if ARENA.set(made).is_err() {
+        return Err(c"it is watched already");
+    }
+    let Some(arena) = arena() else { return Err(c"it is watched already") };
+    if !probe(arena) {
+        return Err(c"this system protects no memory");
+    }
+    Ok(arena.protection.name())
+}
+
+/// A place for a value, in an arena whose handler is installed with the first one. `None`: there is no room, or no arena.
+pub(crate) fn take(len: usize) -> Option<(&'static Arena, Slot)> {
+    let arena = arena().filter(|arena| !arena.is_stopped())?;
+    let watching = *WATCHING.get_or_init(|| link().is_some_and(|link| begin(arena, link)));
+    let slot = watching.then(|| arena.take(len))??;
+    Some((arena, slot))
+}
+
+fn begin(arena: &Arena, link: &Link) -> bool {
+    link.wrote.store(wrote as extern "C" fn(usize, usize) as *mut c_void, Ordering::Release);
+    link.distance.store(arena.distance(), Ordering::Release);
+    link.len.store(arena.len(), Ordering::Release);
+    if !handler::install(link, arena.protection.signal()) {
+        return false;
+    }
+    link.base.store(arena.base(), Ordering::Release);
+    // SAFETY: these functions stay loaded. JUSTIFICATION: the standard library knows nothing of forks.
+    unsafe { raw::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
+    true
+}
+
+/// Whether memory can be closed and opened at all.
+fn probe(arena: &Arena) -> bool {
+    let at = ptr::without_provenance_mut::<c_void>(arena.base());
+    arena.protection.set(at, arena::PAGE, true) && arena.protection.set(at, arena::PAGE, false)
+}
+
+/// The kernel has written so many bytes at this address of the protected memory, through the open one.
+extern "C" fn wrote(address: usize, len: usize) {
+    let Some(arena) = arena().filter(|arena| !arena.is_stopped()) else { return };
+    let Some(offset) = address.checked_sub(arena.base()).filter(|&offset| offset < arena.len()) else { return };
+    let place = (arena.hooks.place)(offset);
+    let _held = arena.hold();
+    if arena.slot_at(offset).is_some_and(|slot| arena.is_closed(slot)) {
+        arena.record(offset, len, place, true);
+    }
+}
+
+unsafe extern "C" fn before_fork() {
+    if let Some(arena) = arena() {
+        arena.before_fork();
+    }
+}
+
+unsafe extern "C" fn after_fork() {
+    if let Some(arena) = arena() {
+        arena.after_fork();
+    }
+}
+
+unsafe extern "C" fn in_child() {
+    if let Some(link) = link() {
+        link.base.store(0, Ordering::Release);
+        handler::remove(link);
+    }
+    if let Some(arena) = arena() {
+        arena.in_child();
+    }
+}

@@ -1,0 +1,161 @@
+//! Writes to memory itself, as the fault handler records them: which of them are one event.
+//!
+//! A statement that writes a vector takes many instructions. Where the handler knows that the program has not gone on to
+//! another statement, all it wrote is one event. Where it cannot know, only what was written side by side by wide
+//! instructions is, and no byte twice: no value that a byte had is ever left out.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use tickfs_store::runs::Value;
+
+use crate::sys::layout::{Fixed, ONE_STATEMENT, WIDE};
+
+/// A statement that has written nothing for so long is over.
+const OVER_AFTER: Duration = Duration::from_secs(1);
+
+/// One record of the handler.
+#[derive(Debug)]
+pub(super) struct Write<'a> {
+    pub(super) at: usize,
+    pub(super) bytes: &'a [u8],
+    statement: u64,
+}
+
+impl<'a> Write<'a> {
+    pub(super) fn read(payload: &'a [u8]) -> Option<Self> {
+        let number = |at: usize| payload.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+        let bytes = payload.get(24..)?;
+        let (at, len) = (usize::try_from(number(0)?).ok()?, usize::try_from(number(8)?).ok()?);
+        (bytes.len() == len).then_some(Self { at, bytes, statement: number(16)? })
+    }
+
+    fn range(&self) -> Range<usize> {
+        self.at..self.at + self.bytes.len()
+    }
+}
+
+/// A statement that may still write more.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// Of its first write.
+    pub(super) fixed: Fixed,
+    /// The variable's value before that.
+    pub(super) before: Value,
+    statement: u64,
+    written: Vec<Range<usize>>,
+    last: Instant,
+}
+
+/// The open statement of each thread.
+#[derive(Debug, Default)]
+pub(super) struct Statements(HashMap<u32, Open>);
+
+impl Statements {
+    /// Takes out what is over now that this is written; in the order in which it began.
+    pub(super) fn over_before(&mut self, fixed: &Fixed, write: &Write<'_>) -> Vec<Open> {
+        self.take(|thread, open| {
+            let own = *thread == fixed.thread;
+            (own || open.fixed.variable == fixed.variable) && !(own && open.goes_on(fixed, write))
+        })
+    }
+
+    /// Notes a write; `before` is asked for if it begins a statement. Gives that back which is over at once.
+    pub(super) fn note(
+        &mut self,
+        fixed: Fixed,
+        write: &Write<'_>,
+        before: impl FnOnce() -> Value,
+    ) -> Option<Open> {
+        let open = self.0.entry(fixed.thread).or_insert_with(|| Open {
+            fixed,
+            before: before(),
+            statement: write.statement,
+            written: Vec::new(),
+            last: Instant::now(),
+        });
+        open.last = Instant::now();
+        match open.written.last_mut() {
+            Some(last) if last.end == write.at => last.end += write.bytes.len(),
+            _ => open.written.push(write.range()),
+        }
+        let alone = fixed.tag & (ONE_STATEMENT | WIDE) == 0;
+        if alone { self.0.remove(&fixed.thread) } else { None }
+    }
+
+    /// Takes out what is over because this thread, or this variable, has gone on.
+    pub(super) fn over(&mut self, thread: u32, variable: Option<u32>) -> Vec<Open> {
+        self.take(|number, open| *number == thread || Some(open.fixed.variable) == variable)
+    }
+
+    pub(super) fn over_by_time(&mut self) -> Vec<Open> {
+        self.take(|_thread, open| open.last.elapsed() > OVER_AFTER)
+    }
+
+    pub(super) fn all(&mut self) -> Vec<Open> {
+        self.take(|_thread, _open| true)
+    }
+
+    fn take(&mut self, over: impl Fn(&u32, &Open) -> bool) -> Vec<Open> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let mut taken: Vec<Open> =
+            self.0.extract_if(|thread, open| over(thread, open)).map(|(_thread, open)| open).collect();
+        taken.sort_by_key(|open| open.fixed.time_ns);
+        taken
+    }
+}
+
+impl Open {
+    fn goes_on(&self, fixed: &Fixed, write: &Write<'_>) -> bool {
+        let same = self.fixed.variable == fixed.variable && self.fixed.site == fixed.site;
+        if !same || self.fixed.tag & ONE_STATEMENT != fixed.tag & ONE_STATEMENT {
+            return false;
+        }
+        if fixed.tag & ONE_STATEMENT != 0 {
+            return self.statement == write.statement;
+        }
+        let new = write.range();
+        let again = self.written.iter().any(|old| old.start < new.end && new.start < old.end);
+        self.fixed.tag & fixed.tag & WIDE != 0 && !again
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tickfs_store::runs::Tag;
+
+    fn payload(at: u64, statement: u64, bytes: &[u8]) -> Vec<u8> {
+        let head = [at, bytes.len() as u64, statement].map(u64::to_le_bytes).concat();
+        [head, bytes.to_vec()].concat()
+    }
+
+    /// How many events come of writes, each a tag, a statement, and where it writes four bytes.
+    fn events(writes: &[(u8, u64, u64)]) -> usize {
+        let mut statements = Statements::default();
+        let mut over = 0;
+        for &(tag, statement, at) in writes {
+            let fixed = Fixed { tag, thread: 1, variable: 1, site: 1, ..Fixed::default() };
+            let payload = payload(at, statement, &[1; 4]);
+            let write = Write::read(&payload).unwrap();
+            over += statements.over_before(&fixed, &write).len();
+            let before = || Value { tag: Tag::Buffer, bytes: vec![0; 64] };
+            over += usize::from(statements.note(fixed, &write, before).is_some());
+        }
+        over + statements.all().len()
+    }
+
+    #[test]
+    fn a_statement_is_one_event_and_what_may_be_two_is_two() {
+        assert_eq!(events(&[(ONE_STATEMENT, 1, 0), (ONE_STATEMENT, 1, 4), (ONE_STATEMENT, 1, 0)]), 1);
+        assert_eq!(events(&[(ONE_STATEMENT, 1, 0), (ONE_STATEMENT, 2, 4)]), 2);
+        assert_eq!(events(&[(0, 0, 0), (0, 0, 4), (0, 0, 8)]), 3);
+        assert_eq!(events(&[(WIDE, 0, 0), (WIDE, 0, 4), (WIDE, 0, 16)]), 1);
+        assert_eq!(events(&[(WIDE, 0, 0), (WIDE, 0, 2)]), 2);
+        assert_eq!(events(&[(WIDE, 0, 0), (0, 0, 4)]), 2);
+        assert_eq!(events(&[(ONE_STATEMENT, 1, 0), (0, 1, 4)]), 2);
+    }
+}
