@@ -20,6 +20,7 @@ mod patterns;
 mod processors;
 mod pythons;
 mod queries;
+mod raw;
 mod same;
 mod scope;
 mod servers;

@@ -54,6 +54,7 @@ unsafe extern "C" {
     pub(crate) fn raise(signal: c_int) -> c_int;
     pub(crate) fn pthread_sigmask(how: c_int, set: *const c_void, previous: *mut c_void) -> c_int;
     pub(crate) fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    pub(crate) fn memcpy(to: *mut c_void, from: *const c_void, len: usize) -> *mut c_void;
     pub(crate) fn __errno_location() -> *mut c_int;
     pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
     pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;

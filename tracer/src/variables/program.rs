@@ -29,9 +29,10 @@ const PYTHON_SHIM: &[(&str, &str)] = &[
 ];
 /// Only where queries are followed.
 const PYTHON_SQL: (&str, &str) = ("sql", include_str!("../shims/python/sql.py"));
-const NODE_SHIM: [&str; 4] = [
+const NODE_SHIM: [&str; 5] = [
     include_str!("../shims/node/rewrite.js"),
     include_str!("../shims/node/watch.js"),
+    include_str!("../shims/node/memory.js"),
     include_str!("../shims/node/sql.js"),
     include_str!("../shims/node/modules.js"),
 ];
@@ -104,7 +105,8 @@ impl Program {
 
 /// The library goes before what the user preloads; the shim puts the environment right again.
 fn preload_into(command: &mut Command, library: &OwnedFd) {
-    let mut list = std::ffi::OsString::from(format!("/proc/self/fd/{}", library.as_raw_fd()));
+    // Spelled as nobody spells it: the loader knows libraries by their names, and the number is soon another file's.
+    let mut list = std::ffi::OsString::from(format!("/proc/self/./fd/{}", library.as_raw_fd()));
     if let Some(theirs) = std::env::var_os(PRELOAD_VARIABLE) {
         list.push(":");
         list.push(theirs);

@@ -277,7 +277,9 @@ impl Session<'_> {
         self.told(over);
         // Its object may be gone, and its memory written once more.
         let Some(known) = self.symbols.instances.get_mut(&fixed.variable) else { return };
-        let Some(value) = known.value.as_mut().filter(|value| value.bytes.len() >= write.at + write.bytes.len()) else {
+        let Some(value) =
+            known.value.as_mut().filter(|value| value.bytes.len() >= write.at + write.bytes.len())
+        else {
             self.sink.counts.damaged += 1;
             return;
         };

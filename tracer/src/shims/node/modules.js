@@ -123,7 +123,11 @@ follow(Object.getPrototypeOf(Uint8Array.prototype), ["set", "fill", "copyWithin"
 const widths = ["Int8", "Uint8", "Int16", "Uint16", "Int32", "Uint32", "Float32", "Float64", "BigInt64", "BigUint64"];
 follow(DataView.prototype, widths.map((width) => `set${width}`));
 follow(Buffer.prototype, Object.getOwnPropertyNames(Buffer.prototype).filter((name) => /^(write|fill|copy|swap|utf8Write|latin1Write|hexWrite)/.test(name)));
-follow(Atomics, ["store", "add", "sub", "and", "or", "xor", "exchange", "compareExchange"], true);
+follow(Atomics, ["store", "add", "sub", "and", "or", "xor", "exchange", "compareExchange"], 0);
+follow(fs, ["readSync"], 1);
 process.execArgv.length = 0;
 delete require.cache[__filename];
-if (isMainThread) say({ attached: process.pid });
+if (isMainThread) {
+  say({ attached: process.pid });
+  startMemory();
+}

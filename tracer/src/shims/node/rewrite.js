@@ -246,9 +246,28 @@ function rewritten(source, tree, found, newSite, instead) {
       return `,__tickfs.look(${site(node, scope)},${text(part.object)},${keyOf(part)}${read})`;
     });
     if (!looks.length) return visit();
-    put(opens, node.start, "__tickfs.first(");
+    // The handler of raw writes is told where it is, as late as can be.
+    const value = node.right;
+    put(opens, node.start, value ? "__tickfs.first(" : `__tickfs.second(__tickfs.at(${site(node, scope)}),`);
+    if (value) put(opens, value.start, `__tickfs.at(${site(node, scope)},`);
     visit();
+    if (value) put(closes, value.end, ")");
     return put(closes, node.end, looks.join("") + ")");
+  }
+
+  /** Memory that this expression makes, and what it may be made from; `null` where it may be somebody else's. */
+  function makes(node, scope) {
+    const own = (name) => scope.owner(name).names.has(name);
+    if (node?.type === "CallExpression" && node.callee.type === "MemberExpression" && !node.callee.computed) {
+      const made = `${node.callee.object.name}.${node.callee.property.name}`;
+      return /^(Buffer\.alloc|\w+Array\.(from|of))$/.test(made) && !own(node.callee.object.name) ? "0" : null;
+    }
+    if (node?.type !== "NewExpression" || !/^(\w+Array|ArrayBuffer|DataView)$/.test(node.callee.name) || own(node.callee.name)) return null;
+    const [from, ...more] = node.arguments;
+    if (more.length || from?.type === "SpreadElement") return null;
+    if (from?.type === "Identifier") return from.name;
+    if (!from || /^(Literal|ArrayExpression|BinaryExpression|UnaryExpression)$/.test(from.type)) return "0";
+    return makes(from, scope);
   }
 
   function walk(node, outer) {
@@ -292,6 +311,15 @@ function rewritten(source, tree, found, newSite, instead) {
         put(opens, node.start, "__tickfs.takeMembers(");
         inside();
         return put(closes, node.end, `,[${keys}])`);
+      }
+    }
+    if (node.type === "CallExpression" && node.callee.name === "watch" && node.arguments.length && !found.ownWatch) {
+      const [memory] = node.arguments;
+      const from = makes(memory, scope);
+      if (from !== null) {
+        put(opens, memory.start, "__tickfs.made(");
+        inside();
+        return put(closes, memory.end, `,${from})`);
       }
     }
     if (node.type === "UpdateExpression") {

@@ -21,6 +21,7 @@ const [agent, numbers] = (() => {
     return [loaded.exports, shared.numbers];
   }
   const [ring, bell, given] = descriptors;
+  restoreEnvironment(settings.preload);
   // Opened again, so that no child inherits it.
   const library = fs.openSync(`/proc/self/fd/${given}`);
   load(library);
@@ -30,6 +31,14 @@ const [agent, numbers] = (() => {
   setEnvironmentData(KEY, { library, numbers });
   return [loaded.exports, numbers];
 })();
+
+/** What was set to load the library is no business of the program's children. */
+function restoreEnvironment({ library, before }) {
+  fs.closeSync(library);
+  if (before === null) delete process.env.LD_PRELOAD;
+  else process.env.LD_PRELOAD = before;
+}
+
 const VARIABLE = 0;
 const SITE = 1;
 const QUERY = 2;
@@ -99,10 +108,13 @@ function watch(value, given) {
     throw new RangeError(`watch: a value of ${size} bytes cannot be watched: the limit is ${LIMIT} bytes`);
   }
   const variable = register(read, file);
-  record(variable, siteOf(place), value);
-  pending.push([variable, value]);
+  const made = isMemory(value) && value === lastMade ? put(value, variable) : value;
+  lastMade = undefined;
+  record(variable, siteOf(place), made);
+  if (made !== value) close(made, variable);
+  pending.push([variable, made]);
   if (pending.length > 64) pending.shift();
-  return value;
+  return made;
 }
 
 function register(read, file) {
@@ -164,6 +176,7 @@ function hold(variable, held, value) {
 function release(variable, held) {
   const buffer = held.view instanceof ArrayBuffer ? held.view : held.view.buffer;
   memories.get(buffer).delete(variable);
+  leave(buffer, variable);
   held.view = null;
 }
 
@@ -191,6 +204,22 @@ const hooks = {
     return value;
   },
 
+  second(_, value) {
+    return value;
+  },
+
+  /** What is written next is written here; a look ends that. */
+  at(site, value) {
+    if (anyHome) agent.memorySite(site);
+    return value;
+  },
+
+  /** Nobody else has this memory yet: the argument that it was made from is none. */
+  made(value, from) {
+    if (!isMemory(from)) lastMade = value;
+    return value;
+  },
+
   store(variable, site, value) {
     if (variable) record(variable, site, value);
     return value;
@@ -213,7 +242,7 @@ const hooks = {
   },
 
   set(site, object, key, value) {
-    object[key] = value;
+    target(object, key)[key] = value;
     if (ArrayBuffer.isView(object)) changed(site, object, key);
     else if (memberKeys.size !== 0) hooks.tellMember(site, object, key, value);
     return value;
@@ -221,7 +250,7 @@ const hooks = {
 
   setStrictly(site, object, key, value) {
     "use strict";
-    object[key] = value;
+    target(object, key)[key] = value;
     if (ArrayBuffer.isView(object)) changed(site, object, key);
     else if (memberKeys.size !== 0) hooks.tellMember(site, object, key, value);
     return value;
@@ -239,6 +268,7 @@ const hooks = {
   },
 
   look(site, object, key, read) {
+    if (anyHome) agent.memorySite(0);
     if (ArrayBuffer.isView(object)) changed(site, object, key);
     else if (memberKeys.has(key)) tellMember(site, object, key, read);
   },
@@ -280,6 +310,7 @@ function changed(site, view, key) {
   const holders = memories.get(view.buffer);
   if (!holders || !holders.size) return;
   for (const variable of holders) {
+    if (changedAt(view, variable, () => site ?? siteOf(caller(changed)))) continue;
     const held = variables.get(variable).view;
     const start = held instanceof ArrayBuffer ? 0 : held.byteOffset;
     const size = view.BYTES_PER_ELEMENT;
@@ -296,18 +327,24 @@ function changed(site, view, key) {
   }
 }
 
-/** Methods that write memory, their own or that of their first argument, are followed by a look at it. */
-function follow(prototype, names, first = false) {
+/** Methods that write memory, their own or that of an argument, are followed by a look at it. */
+function follow(prototype, names, argument) {
   for (const name of names) {
     const method = prototype[name];
     if (typeof method !== "function") continue;
     const followed = {
       [name](...given) {
-        const result = Reflect.apply(method, this, given);
-        const target = first || name === "copy" ? given[0] : this;
+        const target = argument !== undefined || name === "copy" ? given[argument ?? 0] : this;
         const holders = ArrayBuffer.isView(target) && memories.get(target.buffer);
-        if (holders && holders.size) changed(siteOf(caller(followed)), target);
-        return result;
+        if (!holders || !holders.size) return Reflect.apply(method, this, given);
+        const open = opened(this);
+        let result;
+        try {
+          result = Reflect.apply(method, open, given.map(opened));
+        } finally {
+          changed(siteOf(caller(followed)), target);
+        }
+        return result === open ? this : result;
       },
     }[name];
     Object.defineProperty(followed, "length", { value: method.length });
@@ -333,8 +370,9 @@ function caller(callee) {
   Error.prepareStackTrace = prepareStackTrace;
   Error.stackTraceLimit = stackTraceLimit;
   if (!frame) return { file: "", line: 0, name: "<unseen>" };
-  const name = frame.getFunctionName();
-  return { file: filePath(frame.getFileName() ?? ""), line: frame.getLineNumber() ?? 0, name: name ?? "<module>" };
+  // V8 makes up names from what it reads, the rewriter's hooks among it.
+  const name = frame.getFunctionName()?.replace(/^(__tickfs\.\w+\.)+((module\.)?exports\.)?/, "");
+  return { file: filePath(frame.getFileName() ?? ""), line: frame.getLineNumber() ?? 0, name: name || "<module>" };
 }
 
 function siteOf({ file, line, name }) {

@@ -4,12 +4,24 @@
 //! makes it do nothing.
 #![allow(unsafe_code, reason = "it speaks to Node, which is C")]
 
+#[cfg(target_arch = "x86_64")]
+#[path = "../fault/mod.rs"]
+mod fault;
 #[path = "../layout.rs"]
 mod layout;
+#[cfg(target_arch = "x86_64")]
+#[path = "node_memory.rs"]
+mod memory;
 #[path = "../producer.rs"]
 mod producer;
 #[path = "../raw.rs"]
 mod raw;
+
+/// Other processors have hooks alone.
+#[cfg(not(target_arch = "x86_64"))]
+mod memory {
+    pub(super) const FUNCTIONS: [(&std::ffi::CStr, super::Callback); 0] = [];
+}
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -217,7 +229,7 @@ unsafe extern "C" fn message(env: Env, info: Info) -> Value {
 pub unsafe extern "C" fn napi_register_module_v1(env: Env, exports: Value) -> Value {
     let functions: [(&std::ffi::CStr, Callback); 5] =
         [(c"attach", attach), (c"value", value), (c"bytes", bytes), (c"patch", patch), (c"message", message)];
-    for (name, callback) in functions {
+    for (name, callback) in functions.into_iter().chain(memory::FUNCTIONS) {
         let mut made = ptr::null_mut();
         let nothing = ptr::null_mut();
         let len = name.count_bytes();

@@ -10,8 +10,8 @@ use super::layout::{Fixed, KIND_MESSAGE};
 use super::producer::thread_id;
 use super::walk;
 use super::{
-    MethodDef, Object, Py_IncRef, PyLong_FromUnsignedLong, RING, arguments, failed, method, none, number, query,
-    small,
+    MethodDef, Object, Py_IncRef, PyLong_FromUnsignedLong, RING, arguments, failed, method, none, number,
+    query, small,
 };
 
 unsafe extern "C" {

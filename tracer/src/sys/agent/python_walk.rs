@@ -360,8 +360,7 @@ fn utf8<'a>(layout: &Layout, object: usize) -> &'a [u8] {
     }
     let mut len = 0;
     // SAFETY: a live str, and the GIL is held. JUSTIFICATION: CPython's own.
-    let letters =
-        unsafe { PyUnicode_AsUTF8AndSize(ptr::with_exposed_provenance_mut(object), &raw mut len) };
+    let letters = unsafe { PyUnicode_AsUTF8AndSize(ptr::with_exposed_provenance_mut(object), &raw mut len) };
     if letters.is_null() {
         // SAFETY: clears what was just set. JUSTIFICATION: CPython's own.
         unsafe { PyErr_Clear() };

@@ -376,10 +376,8 @@ impl Arena {
             unsafe { raw::mmap(at.cast(), self.len(), raw::PROT_READ_WRITE, flags, source, 0) };
             for slot in self.slots() {
                 self.facts(slot).closed.store(0, Ordering::Release);
-                let (from, to) = (
-                    self.shadow.wrapping_add(Self::offset(slot)),
-                    at.wrapping_add(Self::offset(slot)),
-                );
+                let (from, to) =
+                    (self.shadow.wrapping_add(Self::offset(slot)), at.wrapping_add(Self::offset(slot)));
                 // SAFETY: both are inside their mappings. JUSTIFICATION: as above.
                 unsafe { ptr::copy_nonoverlapping(from, to, self.size(slot)) };
             }

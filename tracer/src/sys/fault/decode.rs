@@ -4,6 +4,7 @@
 //! memory is then left alone. It allocates nothing.
 
 use super::opcodes::{Kind, Map, Register, Spelling, known};
+use super::scatter::Scatter;
 
 /// Numbers of registers, as instructions have them.
 pub(crate) const RAX: u8 = 0;
@@ -39,8 +40,9 @@ pub(crate) struct Store {
     pub(crate) scratch: u8,
     /// The same with another address, then a return.
     pub(crate) code: [u8; LONGEST + 1],
-    /// Bytes of one element, of a string instruction.
+    /// Bytes of one element, of a string instruction and a scatter.
     pub(crate) size: usize,
+    pub(crate) scatter: Scatter,
     /// A string instruction is repeated.
     pub(crate) repeated: bool,
     /// It writes several elements at once.
@@ -205,10 +207,22 @@ fn evex<F: FnMut(usize) -> u8>(mut reader: Reader<F>) -> Option<Store> {
     let spelling = Spelling { vex: true, evex: true, map, opcode, prefix: third & 3, wide, length };
     let (base, index) = ((!second >> 2) & 8, (!second >> 3) & 8);
     let rest = operand(&mut reader, spelling, (!second >> 4) & 8, base, index)?;
-    finish(reader, rest, |code| {
+    let (kind, number, indices) = (rest.kind, rest.number, rest.indices);
+    let mut store = finish(reader, rest, |code| {
         code[1] |= 0x60;
         Some(())
-    })
+    })?;
+    if kind == Kind::Scatter {
+        // Each of the two registers has one more bit, inverted.
+        let data = number | (!second & 0x10);
+        let indices = indices? | (!fourth & 0x08) << 1;
+        let index_size = if opcode & 1 == 0 { 4 } else { 8 };
+        store.size = if wide { 8 } else { 4 };
+        let elements = (16 << length) / index_size.max(store.size);
+        store.scatter = Scatter { data, indices, mask: fourth & 7, index_size, elements };
+        store.address.index = None;
+    }
+    Some(store)
 }
 
 /// What follows an opcode.
@@ -219,6 +233,8 @@ struct Rest {
     register: Register,
     /// Of its register operand.
     number: u8,
+    /// The index, also where it is number 4, which as a vector is one like any other.
+    indices: Option<u8>,
     byte: bool,
     /// Where its ModRM byte stands, and what stands behind its address.
     modrm_at: usize,
@@ -241,6 +257,7 @@ fn operand<F: FnMut(usize) -> u8>(
     }
     let known = known(spelling, field)?;
     let mut address = Address::default();
+    let mut indices = None;
     let mut size = match mode {
         0 => 0,
         1 => 1,
@@ -251,6 +268,7 @@ fn operand<F: FnMut(usize) -> u8>(
         let (scale, index, base) = (sib >> 6, ((sib >> 3) & 7) | index_high, sib & 7);
         address.scale = scale;
         address.index = (index != RSP).then_some(index);
+        indices = Some(index);
         if base == RBP && mode == 0 {
             size = 4;
         } else {
@@ -271,7 +289,7 @@ fn operand<F: FnMut(usize) -> u8>(
     }
     let (kind, register, byte) = (known.kind, known.register, known.byte);
     let wide = register == Register::Vector && spelling.is_wide();
-    Some(Rest { kind, wide, address, register, number: field | high, byte, modrm_at, immediate_at })
+    Some(Rest { kind, wide, address, register, number: field | high, indices, byte, modrm_at, immediate_at })
 }
 
 /// Spells it anew; `without_extensions` takes what says more of the old address out of its prefixes.

@@ -4,12 +4,14 @@
 //! costs, and no other thread ever sees the memory open. What is executed lies in a page of ours, mapped twice: once to be
 //! written, once to be executed.
 
-use std::arch::global_asm;
+use std::arch::x86_64::__cpuid_count;
+use std::arch::{asm, global_asm};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use super::decode::{LONGEST, Store};
 use super::raw;
+use super::scatter::Areas;
 
 /// The general registers as a signal's frame has them: which place holds the register of a number.
 pub(crate) const PLACES: [usize; 16] = [13, 14, 12, 11, 15, 10, 9, 8, 0, 1, 2, 3, 4, 5, 6, 7];
@@ -107,11 +109,43 @@ unsafe extern "C" {
     fn tickfs_execute(registers: *mut u64, code: *const u8, vectors: *mut u8, load: u64, save: u64);
 }
 
+/// Memory keys: a handler starts without the right to read code that a compiler in the program has locked by one.
+pub(crate) struct Keys(Option<u32>);
+
+impl Keys {
+    /// Lets this thread read everything.
+    pub(crate) fn open(cache: &Cache) -> Self {
+        if !cache.has_keys {
+            return Self(None);
+        }
+        let rights: u32;
+        // SAFETY: reads a register that this processor and this system have. JUSTIFICATION: no function does.
+        unsafe { asm!("rdpkru", in("ecx") 0, out("eax") rights, out("edx") _, options(nomem, nostack)) };
+        Self::set(0);
+        Self(Some(rights))
+    }
+
+    fn set(rights: u32) {
+        // SAFETY: as above; the kernel sets it again when the handler returns. JUSTIFICATION: as above.
+        unsafe { asm!("wrpkru", in("eax") rights, in("ecx") 0, in("edx") 0, options(nostack)) };
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Some(rights) = self.0 {
+            Self::set(rights);
+        }
+    }
+}
+
 /// Known instructions, by their address.
 pub(crate) struct Cache {
     writable: *mut u8,
     executable: *const u8,
     entries: *mut Entry,
+    pub(crate) areas: Areas,
+    has_keys: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -143,14 +177,16 @@ impl Cache {
         let sized = unsafe { raw::ftruncate(file, size) } == 0;
         let writable = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, len);
         let executable = map(raw::PROT_READ_EXEC, raw::MAP_SHARED, file, len);
-        let entries =
-            map(raw::PROT_READ_WRITE, raw::MAP_PRIVATE_ANONYMOUS, -1, ENTRIES * size_of::<Entry>());
+        let entries = map(raw::PROT_READ_WRITE, raw::MAP_PRIVATE_ANONYMOUS, -1, ENTRIES * size_of::<Entry>());
         // SAFETY: the mappings keep what they need. JUSTIFICATION: as above.
         unsafe { raw::close(file) };
         // SAFETY: a command and no memory. JUSTIFICATION: as above.
         let synced = unsafe { raw::syscall(MEMBARRIER, REGISTER_SYNC_CORE, 0, 0) } == 0;
         let whole = sized && synced;
-        Some(Self { writable: writable?, executable: executable?, entries: entries?.cast() })
+        let areas = Areas::ask();
+        // Bit 4: the system has switched memory keys on.
+        let has_keys = __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).ecx & 1 << 4 != 0;
+        Some(Self { writable: writable?, executable: executable?, entries: entries?.cast(), areas, has_keys })
             .filter(|_| whole)
     }
 
@@ -160,7 +196,10 @@ impl Cache {
         // SAFETY: below the number of entries; zeros are a valid entry. JUSTIFICATION: memory that is mapped by hand.
         let entry = unsafe { &mut *self.entries.wrapping_add(place) };
         let code = self.executable.wrapping_add(place * ROOM);
-        if entry.at == at && entry.store.len > 0 && (0..entry.store.len).all(|n| byte(at, n) == entry.bytes[n]) {
+        if entry.at == at
+            && entry.store.len > 0
+            && (0..entry.store.len).all(|n| byte(at, n) == entry.bytes[n])
+        {
             return Some((entry.store, code));
         }
         let mut bytes = [0; LONGEST];

@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering;
 
 use super::arena::{Arena, PAGE};
 use super::decode::{RAX, RCX, RDI, RSI, Store};
-use super::execute::{FLAGS, PLACES, RIP, execute};
+use super::execute::{FLAGS, Keys, PLACES, RIP, execute};
 use super::link::{Action, DEFAULT, Link, SetAction};
 use super::opcodes::Kind;
 use super::raw;
+use super::scatter::scatter;
 use super::{Place, arena, link};
 
 #[repr(C)]
@@ -114,10 +115,16 @@ fn write(arena: &Arena, offset: usize, frame: &mut Context) {
         arena.protection.set(page, PAGE, false);
         return;
     };
+    let _keys = Keys::open(&arena.cache);
     let at = frame.registers[RIP];
     let done = match arena.cache.look(at) {
         Some((store, code)) => match store.kind {
             Kind::Fill | Kind::Copy => string(arena, &store, offset, frame, place),
+            Kind::Scatter => {
+                let done = scatter(arena, &store, &frame.registers, frame.vectors, place);
+                frame.registers[RIP] += if done { store.len as u64 } else { 0 };
+                done
+            }
             _ => single(arena, &store, code, offset, frame, place),
         },
         None => false,
@@ -136,7 +143,8 @@ fn single(
     frame: &mut Context,
     place: Place,
 ) -> bool {
-    let register = |number: Option<u8>| number.map_or(0, |number| frame.registers[PLACES[usize::from(number)]]);
+    let register =
+        |number: Option<u8>| number.map_or(0, |number| frame.registers[PLACES[usize::from(number)]]);
     let address = store.address;
     let mut to = register(address.base)
         .wrapping_add(register(address.index) << address.scale)
@@ -234,7 +242,9 @@ fn pass_on(signal: c_int, info: *mut c_void, context: *mut c_void) {
                 mask[0] |= 1 << (signal - 1);
             }
             // SAFETY: valid places. JUSTIFICATION: the handler is to run with the mask it asked for.
-            unsafe { raw::pthread_sigmask(raw::SIG_SETMASK, mask.as_ptr().cast(), before.as_mut_ptr().cast()) };
+            unsafe {
+                raw::pthread_sigmask(raw::SIG_SETMASK, mask.as_ptr().cast(), before.as_mut_ptr().cast())
+            };
             if action.flags & WITH_INFO != 0 {
                 // SAFETY: the program said that it is such a function. JUSTIFICATION: an address has no type.
                 let handler = unsafe {

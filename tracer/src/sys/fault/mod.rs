@@ -10,6 +10,7 @@ mod handler;
 pub(crate) mod link;
 mod opcodes;
 mod protect;
+mod scatter;
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
@@ -114,7 +115,9 @@ fn probe(arena: &Arena) -> bool {
 /// The kernel has written so many bytes at this address of the protected memory, through the open one.
 extern "C" fn wrote(address: usize, len: usize) {
     let Some(arena) = arena().filter(|arena| !arena.is_stopped()) else { return };
-    let Some(offset) = address.checked_sub(arena.base()).filter(|&offset| offset < arena.len()) else { return };
+    let Some(offset) = address.checked_sub(arena.base()).filter(|&offset| offset < arena.len()) else {
+        return;
+    };
     let place = (arena.hooks.place)(offset);
     let _held = arena.hold();
     if arena.slot_at(offset).is_some_and(|slot| arena.is_closed(slot)) {

@@ -1,7 +1,7 @@
 //! The instructions of x86-64 that write memory, as far as compilers make them.
 //!
-//! Left out on purpose: what writes at another place than its operand says (`bts` with a register), the stack, what writes
-//! to many places (scatter), and what saves a processor's state.
+//! Left out on purpose: what writes at another place than its operand says (`bts` with a register), the stack, and what saves
+//! a processor's state.
 
 /// Where an opcode is looked up: by itself, or behind `0F`, `0F 38`, `0F 3A`; or in the map of half precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     Fill,
     /// `movs`.
     Copy,
+    /// Each element has its own address.
+    Scatter,
 }
 
 /// What the register of an instruction with a memory operand is.
@@ -194,6 +196,7 @@ fn evex(spelling: Spelling) -> Option<Known> {
         // Elements that a mask chooses, side by side.
         (Map::Three, 0x8A | 0x8B, 1) => Some(vector(0, element(4))),
         (Map::Three, 0x63, 1) => Some(vector(0, element(1))),
+        (Map::Three, 0xA0..=0xA3, 1) => Some(Known { kind: Kind::Scatter, ..vector(0, element(4)) }),
         (Map::Four, 0x14, 1) => Some(vector(1, 1)),
         (Map::Four, 0x15, 1) => Some(vector(1, 2)),
         (Map::Four, 0x16, 1) => Some(vector(1, element(4))),

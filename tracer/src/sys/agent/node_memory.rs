@@ -1,0 +1,169 @@
+//! Watched memory in a traced Node program: what the shim calls to put typed arrays there.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::fault::{self, Hooks, Place, arena::Slot};
+use super::layout::{Fixed, KIND_MESSAGE};
+use super::producer::thread_id;
+use super::{Callback, Env, Info, RING, Value, arguments, boolean, number};
+
+type Finalize = unsafe extern "C" fn(Env, *mut c_void, *mut c_void);
+
+unsafe extern "C" {
+    fn napi_create_external_arraybuffer(
+        env: Env,
+        data: *mut c_void,
+        len: usize,
+        finalize: Option<Finalize>,
+        hint: *mut c_void,
+        made: *mut Value,
+    ) -> c_int;
+    fn napi_create_string_utf8(env: Env, text: *const i8, len: usize, made: *mut Value) -> c_int;
+    fn napi_create_uint32(env: Env, number: u32, made: *mut Value) -> c_int;
+    fn napi_detach_arraybuffer(env: Env, buffer: Value) -> c_int;
+    fn napi_get_undefined(env: Env, made: *mut Value) -> c_int;
+}
+
+pub(super) const FUNCTIONS: [(&std::ffi::CStr, Callback); 8] = [
+    (c"memoryStart", start),
+    (c"memoryTake", take),
+    (c"memoryBuffer", buffer),
+    (c"memoryClose", close),
+    (c"memoryOpen", open),
+    (c"memoryChanged", changed),
+    (c"memorySite", set_site),
+    (c"memoryDetach", detach),
+];
+
+fn undefined(env: Env) -> Value {
+    let mut made = ptr::null_mut();
+    // SAFETY: a valid place. JUSTIFICATION: N-API.
+    unsafe { napi_get_undefined(env, &raw mut made) };
+    made
+}
+
+fn slot(env: Env, value: Value) -> Slot {
+    Slot(number(env, value))
+}
+
+/// The place that runs, as far as a hook has said, and the thread that said it.
+static SITE: AtomicU32 = AtomicU32::new(0);
+static THREAD: AtomicU32 = AtomicU32::new(0);
+
+/// Asked by the fault handler.
+fn place(_offset: usize) -> Place {
+    let thread = thread_id();
+    let known = THREAD.load(Ordering::Acquire) == thread;
+    Place { thread, site: if known { SITE.load(Ordering::Acquire) } else { 0 }, ..Place::default() }
+}
+
+/// `memorySite(site)`: where this thread stands, until it is 0 again.
+unsafe extern "C" fn set_site(env: Env, info: Info) -> Value {
+    let [site] = arguments(env, info);
+    THREAD.store(thread_id(), Ordering::Release);
+    SITE.store(number(env, site), Ordering::Release);
+    undefined(env)
+}
+
+/// `memoryStart(file, len)`: how memory is watched, or `off: ` and why not.
+unsafe extern "C" fn start(env: Env, info: Info) -> Value {
+    let [file, len] = arguments(env, info);
+    let hooks = Hooks { ring: || RING.get(), place, given_up };
+    let file = c_int::try_from(number(env, file)).unwrap_or(-1);
+    let said = match fault::start(file, number(env, len) as usize, hooks) {
+        Ok(name) => name.to_owned(),
+        Err(why) => format!("off: {}", why.to_string_lossy()),
+    };
+    let mut made = ptr::null_mut();
+    // SAFETY: the text is as long as said, and is copied. JUSTIFICATION: N-API.
+    unsafe { napi_create_string_utf8(env, said.as_ptr().cast(), said.len(), &raw mut made) };
+    made
+}
+
+/// Called by the fault handler.
+fn given_up(variable: u32, at: u64) {
+    use std::io::Write as _;
+    if let Some(ring) = RING.get() {
+        let mut text = [0_u8; 96];
+        let mut rest = &mut text[..];
+        let room = rest.len();
+        let written = write!(rest, "{{\"given_up\":[{variable},\"{at:x}\"]}}");
+        let len = room - rest.len();
+        if written.is_ok() {
+            ring.push(Fixed { kind: KIND_MESSAGE, thread: thread_id(), ..Fixed::default() }, &text[..len]);
+        }
+    }
+}
+
+/// `memoryTake(len)`: a slot, or undefined.
+unsafe extern "C" fn take(env: Env, info: Info) -> Value {
+    let [len] = arguments(env, info);
+    let Some((_arena, slot)) = fault::take(number(env, len) as usize) else { return undefined(env) };
+    let mut made = ptr::null_mut();
+    // SAFETY: a valid place. JUSTIFICATION: N-API.
+    unsafe { napi_create_uint32(env, slot.0, &raw mut made) };
+    made
+}
+
+/// `memoryBuffer(slot, len, open)`: an ArrayBuffer over the slot, or undefined where this Node makes none. With the one that is
+/// not open, the slot ends.
+unsafe extern "C" fn buffer(env: Env, info: Info) -> Value {
+    let [number_of, len, open] = arguments(env, info);
+    let slot = slot(env, number_of);
+    let Some(arena) = fault::arena() else { return undefined(env) };
+    let open = number(env, open) != 0;
+    let at = arena.memory(slot, open).cast();
+    let mut made = ptr::null_mut();
+    let hint = ptr::without_provenance_mut(slot.0 as usize);
+    let end = (!open).then_some(freed as Finalize);
+    let len = number(env, len) as usize;
+    // SAFETY: the slot is so long, and stays mapped. JUSTIFICATION: N-API.
+    let status = unsafe { napi_create_external_arraybuffer(env, at, len, end, hint, &raw mut made) };
+    if status == 0 { made } else { undefined(env) }
+}
+
+/// `memoryDetach(buffer)`: it has no bytes any more.
+unsafe extern "C" fn detach(env: Env, info: Info) -> Value {
+    let [buffer] = arguments(env, info);
+    // SAFETY: a wrong type is a status. JUSTIFICATION: N-API.
+    boolean(env, unsafe { napi_detach_arraybuffer(env, buffer) } == 0)
+}
+
+unsafe extern "C" fn freed(_env: Env, _data: *mut c_void, hint: *mut c_void) {
+    if let Some(arena) = fault::arena() {
+        arena.free(Slot(u32::try_from(hint.addr()).unwrap_or(0)));
+    }
+}
+
+/// `memoryClose(slot, variable)`: whether what is written there is recorded from now on.
+unsafe extern "C" fn close(env: Env, info: Info) -> Value {
+    let [number_of, variable] = arguments(env, info);
+    let slot = slot(env, number_of);
+    boolean(env, fault::arena().is_some_and(|arena| arena.close(slot, number(env, variable))))
+}
+
+/// `memoryOpen(slot, variable)`: it is the variable's no more.
+unsafe extern "C" fn open(env: Env, info: Info) -> Value {
+    let [number_of, variable] = arguments(env, info);
+    let (slot, variable) = (slot(env, number_of), number(env, variable));
+    if let Some(arena) = fault::arena().filter(|arena| arena.variable(slot) == variable) {
+        arena.open(slot);
+    }
+    undefined(env)
+}
+
+/// `memoryChanged(slot, variable, site, sql)`: records what a hook has changed. Whether the slot is still the variable's.
+unsafe extern "C" fn changed(env: Env, info: Info) -> Value {
+    let [number_of, variable, site, sql] = arguments(env, info);
+    let (slot, variable) = (slot(env, number_of), number(env, variable));
+    let Some(arena) = fault::arena()
+        .filter(|arena| !arena.is_stopped() && arena.variable(slot) == variable && arena.is_closed(slot))
+    else {
+        return boolean(env, false);
+    };
+    let (site, sql) = (number(env, site), number(env, sql));
+    arena.changed(slot, Fixed { variable, site, thread: thread_id(), sql, ..Fixed::default() });
+    boolean(env, true)
+}
