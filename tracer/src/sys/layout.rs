@@ -30,6 +30,7 @@ pub(crate) const ONE_STATEMENT: u8 = 1;
 #[allow(dead_code, reason = "only the reader needs its name")]
 pub(crate) const WIDE: u8 = 2;
 /// The thread has gone on to another statement.
+#[allow(dead_code, reason = "Node has nothing that says so")]
 pub(crate) const KIND_OVER: u8 = 6;
 
 #[repr(C, align(64))]

@@ -12,7 +12,7 @@ pub(crate) mod layout;
 #[cfg(test)]
 mod producer;
 #[cfg(test)]
-#[expect(dead_code, reason = "the agents need more of it")]
+#[allow(dead_code, reason = "the agents need more of it")]
 mod raw;
 
 pub(crate) use consumer::{Next, Ring};

@@ -10,8 +10,7 @@ mod fault;
 #[path = "../layout.rs"]
 mod layout;
 #[cfg(target_arch = "x86_64")]
-#[path = "node_memory.rs"]
-mod memory;
+mod node_memory;
 #[path = "../producer.rs"]
 mod producer;
 #[path = "../raw.rs"]
@@ -19,7 +18,7 @@ mod raw;
 
 /// Other processors have hooks alone.
 #[cfg(not(target_arch = "x86_64"))]
-mod memory {
+mod node_memory {
     pub(super) const FUNCTIONS: [(&std::ffi::CStr, super::Callback); 0] = [];
 }
 
@@ -229,7 +228,7 @@ unsafe extern "C" fn message(env: Env, info: Info) -> Value {
 pub unsafe extern "C" fn napi_register_module_v1(env: Env, exports: Value) -> Value {
     let functions: [(&std::ffi::CStr, Callback); 5] =
         [(c"attach", attach), (c"value", value), (c"bytes", bytes), (c"patch", patch), (c"message", message)];
-    for (name, callback) in functions.into_iter().chain(memory::FUNCTIONS) {
+    for (name, callback) in functions.into_iter().chain(node_memory::FUNCTIONS) {
         let mut made = ptr::null_mut();
         let nothing = ptr::null_mut();
         let len = name.count_bytes();

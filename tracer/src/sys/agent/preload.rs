@@ -18,7 +18,7 @@ use link::{Action, Link};
 /// The agent looks for this name; its number grows with the form of `Link`.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "a name of C")]
-pub static tickfs_link_1: Link = Link::new();
+pub(crate) static tickfs_link_1: Link = Link::new();
 
 const NEXT: *mut c_void = ptr::without_provenance_mut(usize::MAX);
 

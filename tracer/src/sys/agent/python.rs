@@ -10,20 +10,18 @@
 mod fault;
 #[path = "../layout.rs"]
 mod layout;
-#[cfg(target_arch = "x86_64")]
-#[path = "python_memory.rs"]
-mod memory;
 #[path = "../producer.rs"]
 mod producer;
+#[cfg(target_arch = "x86_64")]
+mod python_memory;
+#[cfg(target_arch = "x86_64")]
+mod python_walk;
 #[path = "../raw.rs"]
 mod raw;
-#[cfg(target_arch = "x86_64")]
-#[path = "python_walk.rs"]
-mod walk;
 
 /// Other processors have hooks alone.
 #[cfg(not(target_arch = "x86_64"))]
-mod memory {
+mod python_memory {
     pub(super) const METHODS: [super::MethodDef; 0] = [];
 }
 
@@ -430,11 +428,11 @@ const OWN: [MethodDef; 10] = [
 ];
 const END: MethodDef = MethodDef { name: ptr::null(), function: None, flags: 0, doc: ptr::null() };
 
-static mut METHODS: [MethodDef; OWN.len() + memory::METHODS.len() + 1] = {
-    let mut all = [END; OWN.len() + memory::METHODS.len() + 1];
+static mut METHODS: [MethodDef; OWN.len() + python_memory::METHODS.len() + 1] = {
+    let mut all = [END; OWN.len() + python_memory::METHODS.len() + 1];
     let mut place = 0;
     while place < all.len() - 1 {
-        all[place] = if place < OWN.len() { OWN[place] } else { memory::METHODS[place - OWN.len()] };
+        all[place] = if place < OWN.len() { OWN[place] } else { python_memory::METHODS[place - OWN.len()] };
         place += 1;
     }
     all

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::fault::{self, Hooks, arena::Slot};
 use super::layout::{Fixed, KIND_MESSAGE};
 use super::producer::thread_id;
-use super::walk;
+use super::python_walk as walk;
 use super::{
     MethodDef, Object, Py_IncRef, PyLong_FromUnsignedLong, RING, arguments, failed, method, none, number,
     query, small,

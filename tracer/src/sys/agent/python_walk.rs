@@ -123,7 +123,8 @@ fn learn(inner: Object, outer: Object) -> Option<Layout> {
     let above = peek::<FRAME>(here[to_outer] & POINTER)?;
     let (to_instruction, instruction) = (0..FRAME * 2).find_map(|half| {
         let (word, shift) = (half / 2, half % 2 * 32);
-        let number = |words: &[usize; FRAME]| i64::from(((words[word] >> shift) & 0xFFFF_FFFF) as u32);
+        let number =
+            |words: &[usize; FRAME]| i64::try_from((words[word] >> shift) & 0xFFFF_FFFF).unwrap_or(-1);
         let start = |words: &[usize; FRAME], known: &Known| {
             words[word].wrapping_sub(known.code).wrapping_sub(usize::try_from(known.at).unwrap_or(0))
         };

@@ -190,6 +190,7 @@ impl Arena {
     }
 
     /// What lies behind so many bytes is not part of the value.
+    #[allow(dead_code, reason = "only Python has memory that ends with more than the value")]
     pub(crate) fn shorten(&self, slot: Slot, len: usize) {
         self.facts(slot).len.store(u32::try_from(len).unwrap_or(0), Ordering::Release);
     }

@@ -25,7 +25,7 @@ impl Action {
 pub(crate) type SetAction = unsafe extern "C" fn(c_int, *const Action, *mut Action) -> c_int;
 
 #[repr(C)]
-pub struct Link {
+pub(crate) struct Link {
     /// Where the protected memory begins, how long it is, and how far behind it the same memory is open.
     pub(crate) base: AtomicUsize,
     pub(crate) len: AtomicUsize,

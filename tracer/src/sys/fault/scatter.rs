@@ -108,9 +108,10 @@ pub(crate) fn scatter(
         let to = base
             .wrapping_add((index << store.address.scale).cast_unsigned())
             .wrapping_add(store.address.displacement.cast_unsigned());
-        let offset = usize::try_from(to).unwrap_or(0).wrapping_sub(arena.base());
+        let to = usize::try_from(to).unwrap_or(0);
+        let offset = to.wrapping_sub(arena.base());
         let inside = offset < arena.len();
-        let to = if inside { arena.open_at(offset) } else { ptr::with_exposed_provenance_mut(to as usize) };
+        let to = if inside { arena.open_at(offset) } else { ptr::with_exposed_provenance_mut(to) };
         let bytes = &data[element * size..(element + 1) * size];
         // SAFETY: open memory, or the program's own that it was about to write. JUSTIFICATION: its own pointers.
         unsafe { raw::memcpy(to.cast(), bytes.as_ptr().cast(), size) };

@@ -1,3 +1,5 @@
+//! Instructions as an assembler spells them, and what is read of them.
+
 use super::*;
 
 /// What is read of these bytes; another byte behind them would be one too many.
