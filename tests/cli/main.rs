@@ -16,3 +16,4 @@ mod inspect;
 mod looking;
 mod migrate;
 mod snapshots;
+mod terminal;

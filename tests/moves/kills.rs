@@ -162,3 +162,30 @@ fn a_recovery_that_is_killed_is_recovered_from() {
         }
     }
 }
+
+/// Many files are made durable together, and none before the others: also there a kill leaves nothing half done.
+#[test]
+fn a_revert_of_a_thousand_files_that_is_killed_is_finished_or_forgotten() {
+    let name = |n: usize| format!("d{}/f{n}", n % 10);
+    for last in [700, 1_002, 1_900, 2_600, 3_003] {
+        let desk = Desk::new(&[("same", "same")]);
+        (0..1_000).for_each(|n| desk.write(&name(n), &format!("first {n}")));
+        desk.record();
+        (0..1_000).filter(|n| n % 2 == 0).for_each(|n| desk.write(&name(n), &format!("second {n}")));
+        (0..1_000).filter(|n| n % 2 == 1).for_each(|n| desk.remove(&name(n)));
+        let first = desk.view().last_tick();
+        desk.record();
+        let (before, stood) = (desk.tree(), desk.stands());
+        let to = destination::whole(desk.point(&first.to_string()));
+        assert!(!run_until(&desk, &to, &Commit::Move("revert".to_owned()), last), "it had {last} steps");
+        match desk.recover() {
+            None | Some(Recovered::Forgotten) => assert_eq!((desk.tree(), desk.stands()), (before, stood)),
+            Some(Recovered::Finished { .. }) => {
+                assert_eq!(desk.tree(), desk.tree_at(&format!("main@{first}")), "step {last}");
+            }
+            Some(Recovered::TakenBack { why }) => panic!("step {last} was taken back: {why}"),
+        }
+        assert!(!has_traces(&desk));
+        assert_eq!(desk.record(), 0);
+    }
+}

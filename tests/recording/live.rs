@@ -124,6 +124,22 @@ fn a_root_that_is_removed_and_made_anew_keeps_its_history() {
     stage.assert_recorded();
 }
 
+/// The store lies beside the root, where it takes nothing along.
+#[test]
+fn a_clean_of_all_that_git_does_not_know_is_ticks_and_can_be_gone_back_behind() {
+    if !has("git") {
+        return;
+    }
+    let mut stage = Stage::with(&[("known", "1"), ("d/unknown", "1"), ("unknown", "1")]);
+    stage.sh("git init -q; git add known; git commit -qm one");
+    let before = stage.recorded_at(None);
+    let cleaned = stage.during(|stage| stage.sh("git clean -xdfq"));
+    assert_eq!(cleaned, ["delete unknown", "delete d/unknown", "rmdir d"]);
+    let kept = stage.recorded_at(Some(Tick::BASE));
+    assert_eq!(kept["d/unknown"], before["d/unknown"]);
+    stage.assert_recorded();
+}
+
 #[test]
 fn what_cannot_be_read_is_a_warning_and_is_tried_again() {
     if rustix::process::geteuid().is_root() {

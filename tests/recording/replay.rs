@@ -99,6 +99,51 @@ fn every_tree_of_a_replayed_history_is_what_git_has() {
     assert_eq!(stage.recorder().status().gaps, 0);
 }
 
+/// A real history, of the repository that `TICKFS_TEST_REPOSITORY` names: its commits one after the other, as fast as git
+/// checks them out, and a recorder that is killed now and then.
+#[test]
+fn every_tree_of_a_real_history_is_what_git_has() {
+    let Some(repository) = std::env::var_os("TICKFS_TEST_REPOSITORY").filter(|_| has("git")) else {
+        println!("skipped: TICKFS_TEST_REPOSITORY names no repository");
+        return;
+    };
+    let mut stage = Stage::new();
+    let cloned = Command::new("git").args(["clone", "-q"]).arg(&repository).arg(stage.root()).status();
+    assert!(cloned.unwrap().success());
+    let listed = Command::new("git")
+        .args(["log", "--first-parent", "--reverse", "--format=%H"])
+        .current_dir(stage.root())
+        .output()
+        .unwrap();
+    let commits: Vec<String> = String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
+    stage.sh(&format!("git checkout -q {}", commits[0]));
+    let mut chance = fastrand::Rng::with_seed(5);
+    let mut trees = Vec::new();
+    let mut killed = 0;
+    stage.record();
+    for commit in &commits {
+        let is_killed = chance.u8(0..10) == 0;
+        if is_killed {
+            stage.stop();
+            let mut recorder = Process::start(&stage);
+            stage.sh(&format!("git checkout -q {commit}"));
+            std::thread::sleep(Duration::from_millis(chance.u64(0..120)));
+            recorder.kill();
+            stage.record();
+            killed += 1;
+        } else {
+            stage.sh(&format!("git checkout -q {commit}"));
+        }
+        stage.recorder().flush().unwrap();
+        trees.push((commit.clone(), stage.store().view().unwrap().last_tick()));
+    }
+    println!("{} commits, {killed} kills, {} ticks", trees.len(), trees.last().unwrap().1);
+    for tree in &trees {
+        assert_trees(&stage, std::slice::from_ref(tree));
+        fs::remove_dir_all(stage.outside().join(format!("at-{}", tree.0))).unwrap();
+    }
+}
+
 /// The recorder is killed at random moments of checkouts, and started again: it loses nothing and makes nothing up.
 #[test]
 fn a_recorder_that_is_killed_again_and_again_ends_in_what_git_has() {

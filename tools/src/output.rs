@@ -42,6 +42,14 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
+/// `1 byte`, `45 bytes`, `7.5 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    match count {
+        ..1_000_000 => counted(count, "byte"),
+        _ => format!("{}.{} MB", count / 1_000_000, count / 100_000 % 10),
+    }
+}
+
 /// A text that came from a file's name or a record, on one line and without control characters.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()

@@ -14,16 +14,16 @@ impl Printer {
         Self::Direct(io::stdout().lock())
     }
 
-    /// `TICKFS_PAGER`, else `PAGER`, else less; `cat` and an empty name mean none.
+    /// `TICKFS_PAGER`, else `PAGER`, else less where it is installed; `cat` and an empty name mean none.
     pub(crate) fn paged() -> Self {
         if !io::stdout().is_terminal() {
             return Self::direct();
         }
         let said = ["TICKFS_PAGER", "PAGER"].iter().find_map(std::env::var_os);
-        let pager = said.unwrap_or_else(|| "less".into());
-        if pager.is_empty() || pager == "cat" {
+        let pager = said.or_else(|| is_installed("less").then(|| "less".into()));
+        let Some(pager) = pager.filter(|pager| !pager.is_empty() && pager != "cat") else {
             return Self::direct();
-        }
+        };
         let mut command = Command::new("sh");
         command.arg("-c").arg(pager).stdin(Stdio::piped());
         // As git sets it: quit if it fits, keep colours, leave the text on the screen.
@@ -61,4 +61,9 @@ impl Write for Printer {
             Self::Paged(child) => child.stdin.as_mut().map_or(Ok(()), Write::flush),
         }
     }
+}
+
+fn is_installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|dir| dir.join(program).is_file())
 }

@@ -40,6 +40,27 @@ impl Drop for Progress {
     }
 }
 
+/// A bar. Before the first step and behind the last there is none to count.
 pub(crate) fn steps(done: usize, of: usize) -> String {
-    format!("{done} of {of} paths")
+    const WIDTH: usize = 30;
+    match done.saturating_mul(100).checked_div(of) {
+        None => "one moment".to_owned(),
+        Some(per_cent) => {
+            let bar = "#".repeat(done.min(of) * WIDTH / of);
+            format!("[{bar:<WIDTH$}] {per_cent:>3} %")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_grows_with_what_is_done() {
+        assert_eq!(steps(0, 0), "one moment");
+        assert_eq!(steps(0, 3), "[                              ]   0 %");
+        assert_eq!(steps(1, 2), "[###############               ]  50 %");
+        assert_eq!(steps(7, 7), "[##############################] 100 %");
+    }
 }

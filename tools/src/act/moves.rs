@@ -7,7 +7,7 @@ use tickfs_tracer::files::restore::{Commit, Plan, Step, destination, move_root};
 
 use super::{Hold, How, Place, Planned, Report, ground, hold, label, point};
 use crate::error::Failure;
-use crate::output::counted;
+use crate::output::{bytes, counted};
 
 pub(super) fn revert(
     place: &Place<'_>,
@@ -136,7 +136,7 @@ impl Moving<'_, '_> {
         let view = store.view()?;
         let said = match moved.files {
             0 => format!("{what}; no file had to change (0 bytes)"),
-            files => format!("{what}; {} changed, {}", counted(files, "file"), counted(moved.bytes, "byte")),
+            files => format!("{what}; {} changed, {}", counted(files, "file"), bytes(moved.bytes)),
         };
         let report = Report::of(&view, &held, said)?;
         notes.extend(report.notes.iter().cloned());

@@ -183,17 +183,13 @@ fn lines(announcement: &Announcement) -> Vec<Line> {
         }),
         Announcement::Gap(gap) => note(gap.why.clone()),
         Announcement::Base { paths, bytes } => {
-            let text = format!("the first look at the root: {paths} paths, {}", megabytes(*bytes));
+            let text = format!("the first look at the root: {paths} paths, {}", crate::output::bytes(*bytes));
             vec![Line::Progress { text }]
         }
         Announcement::BaseDone { paths, bytes } => {
-            note(format!("the base is complete: {paths} paths, {}", megabytes(*bytes)))
+            note(format!("the base is complete: {paths} paths, {}", crate::output::bytes(*bytes)))
         }
         Announcement::Back => note("the root is back, and recording goes on".to_owned()),
         other => note(format!("{other:?}")),
     }
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
