@@ -238,10 +238,10 @@ impl Drop for Follower {
 fn cli_a_reader_says_that_it_is_stale_while_the_lock_is_held() {
     let bench = Bench::with_store();
     commands(&bench, 1..=2);
-    let index = bench.path(".app.tickfs/index.db");
-    let early = std::fs::read(&index).unwrap();
+    let index = ["index.db", "index.db.sum"].map(|name| bench.path(&format!(".app.tickfs/{name}")));
+    let early = index.each_ref().map(|file| std::fs::read(file).unwrap());
     commands(&bench, 3..=4);
-    std::fs::write(&index, early).unwrap();
+    index.iter().zip(early).for_each(|(file, bytes)| std::fs::write(file, bytes).unwrap());
     let lock = disk().lock(&bench.path(".app.tickfs/LOCK"), Duration::ZERO).unwrap().unwrap();
     lock.describe("process 7 (somebody)\n").unwrap();
     let journal = bench.path(".app.tickfs/journal/seg-00000001.jsonl");

@@ -478,9 +478,12 @@ impl State {
         let to = new_scratch();
         for path in &self.databases {
             let name = scratch_name(path);
-            let mut log = name.clone();
-            log.push("-wal");
-            for name in [name, log] {
+            let beside = ["", "-wal", ".sum"].map(|suffix| {
+                let mut name = name.clone();
+                name.push(suffix);
+                name
+            });
+            for name in beside {
                 match fs::copy(from.path().join(&name), to.path().join(&name)) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     copied => drop(copied.expect("it can be copied because both directories are ours")),

@@ -7,6 +7,7 @@
 
 mod apply;
 mod bulk;
+mod log;
 mod proof;
 mod query;
 mod reading;
@@ -15,14 +16,14 @@ mod schema;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 pub(crate) use apply::{BIG_RECORD, Fact, apply};
 pub(crate) use bulk::{Bulk, Gathered};
-use proof::Proof;
+use log::Pages;
+use proof::{PAGE, Proof};
 pub(crate) use query::Query;
 pub use query::{Child, EntityRow, Lineage, StateRow};
 pub(crate) use reading::Trace;
@@ -40,9 +41,12 @@ pub(crate) struct Index {
     path: PathBuf,
     trace: Trace,
     idle: Mutex<Pool>,
-    /// Whether the writer's database was proved when it was opened, or was made anew since.
-    is_proved: AtomicBool,
+    /// Of the writer's database, if it was proved when it was opened, or was made anew since.
+    proof: Mutex<Option<Proof>>,
 }
+
+/// A log of so many pages is put into the database.
+const LOG_FRAMES_MAX: u64 = 1000;
 
 #[derive(Default)]
 struct Pool {
@@ -72,7 +76,7 @@ pub(crate) enum Unusable {
 
 impl Index {
     pub(crate) fn new(path: PathBuf, trace: Trace) -> Self {
-        Self { path, trace, idle: Mutex::default(), is_proved: AtomicBool::new(false) }
+        Self { path, trace, idle: Mutex::default(), proof: Mutex::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -114,7 +118,7 @@ impl Index {
             return Ok(true);
         }
         let damage = match Proof::read(&self.path) {
-            Some(proof) => !proof.holds(&self.path)? && reading.applied_seq() == Some(proof.applied_seq),
+            Some(proof) => !proof.holds(&self.path, &Pages::default())?,
             None => false,
         };
         if !reading.is_usable(&self.path) || Stamp::of(&self.path) != Some(closed) {
@@ -150,18 +154,20 @@ impl Index {
         if !self.path.exists() {
             return Err(Unusable::Missing);
         }
+        let has_log = self.has_log();
         let proof = Proof::read(&self.path);
-        let is_proved = proof.as_ref().is_some_and(|proof| proof.holds(&self.path).unwrap_or(false));
-        let db = self.open_own(store, fsync)?;
-        let is_of_this_state = |proof: Proof| watermark(&db).is_ok_and(|at| at.seq == proof.applied_seq);
-        if !is_proved && proof.is_some_and(is_of_this_state) {
-            return Err(Unusable::Damaged);
+        if let Some(proof) = &proof {
+            let aside = log::pages(&self.path, u64::MAX).map_err(|_unreadable| Unusable::Damaged)?;
+            if !proof.holds(&self.path, &aside).unwrap_or(false) {
+                return Err(Unusable::Damaged);
+            }
         }
-        if !is_proved && fsync == Fsync::Never {
+        // Without syncs, a page may have been written that came from a part of the log that a power cut took.
+        if fsync == Fsync::Never && (proof.is_none() || has_log) {
             return Err(Unusable::Unsynced);
         }
-        Proof::take_away(&self.path).map_err(|_stays| Unusable::Damaged)?;
-        self.is_proved.store(is_proved, Ordering::Relaxed);
+        let db = self.open_own(store, fsync)?;
+        *self.proof.lock() = proof;
         Ok(db)
     }
 
@@ -176,19 +182,57 @@ impl Index {
 
     /// Whether damage that the writer's database had when it was opened would have been seen.
     pub(crate) fn is_proved(&self) -> bool {
-        self.is_proved.load(Ordering::Relaxed)
+        self.proof.lock().is_some()
     }
 
-    /// Closes the writer's connection, and leaves a proof for whoever opens the database next.
-    pub(crate) fn close_writer(&self, db: Connection) -> Result<()> {
-        let applied = watermark(&db)?.seq;
-        // The log goes with the last connection.
-        self.forget_connections();
-        db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })?;
-        match self.is_proved() && !reading::has_log(&self.path) {
-            true => Proof::give(&self.path, applied),
+    /// Whether somebody writes, or died while writing.
+    pub(crate) fn has_log(&self) -> bool {
+        reading::has_log(&self.path)
+    }
+
+    /// Puts the log into the database where it has become long. SQLite would do it by itself, and nobody would know which
+    /// pages it wrote.
+    pub(crate) fn checkpoint_if_long(&self, db: &Connection, fsync: Fsync) -> Result<()> {
+        match log::frames(&self.path) >= LOG_FRAMES_MAX {
+            true => self.checkpoint(db, fsync).map(drop),
             false => Ok(()),
         }
+    }
+
+    /// Puts the log into the database as far as readers let it, and takes the sums of those pages into the proof. `true`: all
+    /// of it, so that the log may begin again.
+    fn checkpoint(&self, db: &Connection, fsync: Fsync) -> Result<bool> {
+        let (busy, frames, done): (i64, i64, i64) = db
+            .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
+            .and_then(|mut s| s.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
+            .map_err(Error::index("was written"))?;
+        if busy != 0 || frames != done {
+            return Ok(false);
+        }
+        let mut proof = self.proof.lock();
+        let Some(known) = &mut *proof else { return Ok(true) };
+        let frames = frames.max(0).cast_unsigned();
+        let renewed = log::pages(&self.path, frames)
+            .and_then(|pages| known.renew(&self.path, &pages))
+            .and_then(|()| known.give(&self.path, fsync));
+        if renewed.is_err() {
+            // A proof that is older than the database would call it damaged.
+            *proof = None;
+            Proof::take_away(&self.path, fsync)?;
+        }
+        renewed.map(|()| true)
+    }
+
+    /// Closes the writer's connection.
+    pub(crate) fn close_writer(&self, db: Connection, fsync: Fsync) -> Result<()> {
+        self.forget_connections();
+        let put = self.checkpoint(&db, fsync);
+        // The log goes with the last connection, but only where all of it is in the database and proved.
+        if put.as_ref().is_ok_and(|&all| all) {
+            keep_log_at_close(&db, false).map_err(Error::index("was closed"))?;
+        }
+        db.close().map_err(|(_, source)| Error::Index { doing: "was closed", source })?;
+        put.map(drop)
     }
 
     /// Makes a new index beside the old one, lets `fill` put rows into it, and puts it in the old one's place.
@@ -217,10 +261,13 @@ impl Index {
     /// Puts the index that was prepared in the place of the old one.
     pub(crate) fn put_in_place(&self, store: &StoreId, fsync: Fsync) -> Result<Connection> {
         let aside = sibling(&self.path, ".new");
+        let proof = Proof::of(&aside)?;
         self.forget_connections();
+        Proof::take_away(&self.path, fsync)?;
         remove_database(&self.path)?;
         std::fs::rename(&aside, &self.path).map_err(Error::io("put the new index in place", &self.path))?;
-        self.is_proved.store(true, Ordering::Relaxed);
+        proof.give(&self.path, fsync)?;
+        *self.proof.lock() = Some(proof);
         self.open_own(store, fsync)
             .map_err(|why| Error::corrupt(&self.path, 0, format!("the index that was just built is {why:?}")))
     }
@@ -237,9 +284,9 @@ impl Index {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags).map_err(Error::index("was created"))?;
         let make = || -> rusqlite::Result<()> {
-            db.execute_batch(
-                "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
-            )?;
+            db.execute_batch(&format!(
+                "PRAGMA page_size = {PAGE}; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+            ))?;
             db.set_prepared_statement_cache_capacity(64);
             keep_plans(&db)?;
             db.execute_batch(&format!("BEGIN; {}", schema::TABLES))?;
@@ -262,12 +309,18 @@ fn open_to_write(path: &Path, fsync: Fsync) -> Result<Connection> {
         keep_plans(&db)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.execute_batch(schema::PRAGMAS)?;
+        keep_log_at_close(&db, true)?;
         // The journal makes it good: only checkpoints of the log are synced, so that the database itself stays whole.
         let synchronous = if fsync == Fsync::Mutation { "NORMAL" } else { "OFF" };
         db.pragma_update(None, "synchronous", synchronous)?;
         Ok(db)
     };
     open().map_err(Error::index("was opened"))
+}
+
+/// Whether the log stays as it is when the last connection goes, without being put into the database.
+fn keep_log_at_close(db: &Connection, keep: bool) -> rusqlite::Result<()> {
+    db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 /// A plan does not depend on the values that are bound, so a statement is prepared once and not before each use.
@@ -320,7 +373,7 @@ pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
 
 /// The database first: without it, a log that is left behind means nothing.
 pub(crate) fn remove_database(path: &Path) -> Result<()> {
-    Proof::take_away(path)?;
+    Proof::take_away(path, Fsync::Never)?;
     for file in [path.to_path_buf(), sibling(path, "-wal"), sibling(path, "-shm")] {
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -337,7 +390,14 @@ pub(crate) fn park_database(path: &Path, quarantine: &Path) -> Result<PathBuf> {
     let name = |n: u32| quarantine.join(format!("index.db.{n}"));
     let parked = (1..).map(name).find(|p| !p.exists()).unwrap_or_else(|| name(0));
     std::fs::create_dir_all(quarantine).map_err(Error::io("create", quarantine))?;
-    std::fs::rename(path, &parked).map_err(Error::io("park the damaged index as", &parked))?;
+    for suffix in ["", "-wal"] {
+        let (from, to) = (sibling(path, suffix), sibling(&parked, suffix));
+        match std::fs::rename(from, to) {
+            // Where there is no log, the database holds all of it.
+            Err(error) if !suffix.is_empty() && error.kind() == std::io::ErrorKind::NotFound => {}
+            moved => moved.map_err(Error::io("park the damaged index as", &parked))?,
+        }
+    }
     remove_database(path)?;
     Ok(parked)
 }

@@ -16,7 +16,6 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{Query, sibling};
 use crate::error::{Error, Result};
-use crate::ids::Seq;
 
 /// So much of the database a connection keeps at most; negative, because SQLite then counts in KiB.
 const CACHE_KIB: i64 = -16 * 1024;
@@ -69,10 +68,6 @@ impl Reading {
     /// The state of the database that it reads as it lies there.
     pub(super) fn closed(&self) -> Option<Stamp> {
         self.immutable.then_some(self.file)
-    }
-
-    pub(super) fn applied_seq(&self) -> Option<Seq> {
-        super::watermark(&self.db).ok().map(|at| at.seq)
     }
 
     /// Whether it may be asked: the file was not replaced, and, where it is read as it lies there, nobody writes.

@@ -8,11 +8,14 @@
 /// Goes up with every change of the tables: an index of another version is dropped and rebuilt.
 pub(crate) const VERSION: i64 = 1;
 
-/// Applied to every connection.
+/// Applied to every connection. The log is put into the database by `Index::checkpoint` alone, and is no longer than what stands
+/// in it.
 pub(crate) const PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -8000;
+    PRAGMA wal_autocheckpoint = 0;
+    PRAGMA journal_size_limit = 0;
 ";
 
 pub(crate) const TABLES: &str = "

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::{StoreWriter, reconcile};
 use crate::content::{self, Compacted};
 use crate::disk::Fsync;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{PackForm, PackId, SegmentId, UnixMillis};
 use crate::index;
 use crate::journal::JournalDir;
@@ -50,6 +50,12 @@ pub(super) struct Turns {
     failures: Mutex<Vec<String>>,
 }
 
+impl Turns {
+    pub(super) fn failed(&self, error: &Error) {
+        self.failures.lock().push(error.to_string());
+    }
+}
+
 impl StoreWriter {
     fn journal_dir(&self) -> JournalDir {
         JournalDir::new(&self.store().layout().journal())
@@ -73,7 +79,7 @@ impl StoreWriter {
             self.checkpoint_and_prune(now).map(drop)
         };
         if let Err(error) = upkeep() {
-            self.upkeep.failures.lock().push(error.to_string());
+            self.upkeep.failed(&error);
         }
     }
 
@@ -85,7 +91,7 @@ impl StoreWriter {
     /// checkpoint behind a roll, or compacts a pack that will not grow any more. `None`: nothing is due before the next roll. Mutations go on
     /// meanwhile; it may be killed at any moment, and ends soon after `goes_on` says no.
     pub fn upkeep_step(&self, now: UnixMillis, goes_on: &dyn Fn() -> bool) -> Result<Option<UpkeepStep>> {
-        self.next_step(now, goes_on).inspect_err(|error| self.upkeep.failures.lock().push(error.to_string()))
+        self.next_step(now, goes_on).inspect_err(|error| self.upkeep.failed(error))
     }
 
     fn next_step(&self, now: UnixMillis, goes_on: &dyn Fn() -> bool) -> Result<Option<UpkeepStep>> {

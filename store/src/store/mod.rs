@@ -249,7 +249,7 @@ impl Store {
     /// Brings the index up to the journal if that is possible without waiting. `who` stands in the lock meanwhile.
     pub fn refresh(&self, who: Writer) -> Result<Freshness> {
         if self.lag()? == Some(0) {
-            return Ok(Freshness::Current);
+            return self.close_for_who_died(who).map(|()| Freshness::Current);
         }
         // A reader that has no index at all cannot answer, so it waits longer.
         let usable = self.index().read(|q| index::watermark(q.0)).is_ok();
@@ -261,6 +261,20 @@ impl Store {
                 Ok(Freshness::Healed { records })
             }
             Err(Error::Locked { holder }) if usable => Ok(Freshness::Stale { holder }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where a log lies beside the index and nobody holds the lock, its writer died: whoever comes next closes the index for
+    /// it, so that it is proved again before it is asked.
+    fn close_for_who_died(&self, who: Writer) -> Result<()> {
+        if !self.index().has_log() {
+            return Ok(());
+        }
+        match self.writer(who, Duration::ZERO) {
+            Ok(writer) => writer.close(),
+            // It lives, or this is a medium that nobody writes to: what there is can be read as it is.
+            Err(Error::Locked { .. } | Error::Io { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

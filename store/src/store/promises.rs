@@ -169,6 +169,23 @@ fn a_rebuild_of_state_ignores_events_and_forgets_what_was_deleted() {
     assert_eq!(store.view().unwrap().entities(&ItemType::HANDOFF).unwrap().len(), 1);
 }
 
+/// An index as it lies there, closed, with its proof.
+struct IndexFiles([(std::path::PathBuf, Vec<u8>); 2]);
+
+impl IndexFiles {
+    fn of(store: &Store) -> Self {
+        let index = store.layout().index();
+        Self(
+            [index.clone(), index.with_extension("db.sum")]
+                .map(|path| (path.clone(), std::fs::read(path).unwrap())),
+        )
+    }
+
+    fn put_back(&self) {
+        self.0.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    }
+}
+
 /// Shows EL-10, EL-76, EL-121: what a writer that died left unapplied is healed by the next read, without any process
 /// beside it, and by exactly the records that are missing.
 #[test]
@@ -177,14 +194,13 @@ fn a_plain_read_heals_what_was_not_applied() {
         let Counted { store, _temp, .. } = counted();
         let writer = with_base(&store, &[("a", "0")]);
         writer.close().unwrap();
-        let index = store.layout().index();
-        let before = std::fs::read(&index).unwrap();
+        let before = IndexFiles::of(&store);
         let writer = store.writer(who(), Duration::ZERO).unwrap();
         for n in 0..gap {
             save(&writer, "a", &format!("text {n}"));
         }
         writer.close().unwrap();
-        std::fs::write(&index, before).unwrap();
+        before.put_back();
         let store = Store::open(Arc::clone(store.disk()), store.layout().dir()).unwrap();
         assert_eq!(store.refresh(who()).unwrap(), Freshness::Healed { records: gap });
         assert_eq!(text(&tree(&store, 1, gap), "a"), Some(format!("text {}", gap - 1)));
@@ -220,12 +236,11 @@ fn a_reader_that_finds_the_lock_taken_says_that_it_is_stale() {
     let Counted { store, _temp, .. } = counted();
     let writer = with_base(&store, &[("a", "0")]);
     writer.close().unwrap();
-    let index = store.layout().index();
-    let before = std::fs::read(&index).unwrap();
+    let before = IndexFiles::of(&store);
     let writer = store.writer(who(), Duration::ZERO).unwrap();
     save(&writer, "a", "1");
     writer.close().unwrap();
-    std::fs::write(&index, before).unwrap();
+    before.put_back();
     let lock = store.disk().lock(&store.layout().lock(), Duration::ZERO).unwrap().unwrap();
     lock.describe("somebody").unwrap();
     let reader = Store::open(Arc::clone(store.disk()), store.layout().dir()).unwrap();
@@ -388,12 +403,11 @@ fn a_long_history_is_not_read_again() {
     writer.close().unwrap();
     let store = counted.reopened();
     assert_eq!(store.refresh(who()).unwrap(), Freshness::Current);
-    let index = store.layout().index();
-    let before = std::fs::read(&index).unwrap();
+    let before = IndexFiles::of(&store);
     let writer = store.writer(who(), Duration::ZERO).unwrap();
     (0..10).for_each(|n| put(&writer, "late", &serde_json::json!({"n": n})));
     writer.close().unwrap();
-    std::fs::write(&index, before).unwrap();
+    before.put_back();
     let store = counted.reopened();
     counted.disk.clear();
     assert_eq!(store.refresh(who()).unwrap(), Freshness::Healed { records: 10 });

@@ -428,6 +428,29 @@ fn a_roll_makes_a_checkpoint_and_compaction_parks_what_it_makes_redundant() {
     assert_eq!(store.view().unwrap().entities(&ItemType::HANDOFF).unwrap().len(), 7);
 }
 
+#[test]
+fn a_view_shows_no_version_and_no_name_that_came_after_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("a", "zero")]);
+    save(&writer, "a", "one");
+    let view = store.view().unwrap();
+    let seen = |view: &crate::history::View| {
+        let versions = view.versions_of(&path("a")).unwrap();
+        let ticks: Vec<u64> = versions.iter().map(|version| version.at.0).collect();
+        (ticks, view.names_ever(&RelPath::root(), b"", 10).unwrap())
+    };
+    let before = seen(&view);
+    assert_eq!(before, (vec![0, 1], vec![b"a".to_vec()]));
+    save(&writer, "a", "two");
+    save(&writer, "b", "new");
+    writer.mutate(UnixMillis(1), |m| m.remove(&path("a"))).unwrap();
+    save(&writer, "a", "again");
+    assert_eq!(seen(&view), before);
+    let after = seen(&store.view().unwrap());
+    assert_eq!(after, (vec![0, 1, 2, 4, 5], vec![b"a".to_vec(), b"b".to_vec()]));
+}
+
 fn proof_of(store: &Store) -> std::path::PathBuf {
     store.layout().dir().join("index.db.sum")
 }
@@ -442,7 +465,6 @@ fn a_bit_that_flipped_in_a_closed_index_is_found_before_it_is_believed() {
         save(&writer, "a", &n.to_string());
         save(&writer, &format!("file-{n}"), "x");
     }
-    assert!(!proof_of(&store).exists(), "somebody writes");
     writer.close().unwrap();
     let (index, sound) = (store.layout().index(), std::fs::read(store.layout().index()).unwrap());
     for byte in (100..sound.len()).step_by(sound.len() / 40) {
@@ -459,21 +481,82 @@ fn a_bit_that_flipped_in_a_closed_index_is_found_before_it_is_believed() {
     assert!(store.layout().quarantine().join("index.db.1").exists());
 }
 
+/// It was unproved until a process that serves made it anew.
 #[test]
-fn an_index_that_nobody_closed_is_proved_again_by_upkeep() {
+fn an_index_whose_writer_died_is_proved_again_by_whoever_reads_next() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    drop(with_base(&store, &[("a", "zero")]));
+    // They die without closing, one with a log that was put into the database before.
+    for (n, saves) in [(1, 1), (2, 400), (3, 3)] {
+        let writer = self::writer(&store);
+        for k in 0..saves {
+            save(&writer, &format!("{n}-{k}"), "new");
+        }
+        let dead = temp.path().join(n.to_string());
+        copy_dir(store.layout().dir(), &dead);
+        let log = dead.join("index.db-wal");
+        assert!(log.exists(), "{n}: it lies there as a killed process leaves it");
+        let reader = Store::open(Arc::new(RealDisk), &dead).unwrap();
+        assert_eq!(reader.refresh(who()).unwrap(), Freshness::Current);
+        assert!(!log.exists(), "{n}");
+        assert_eq!(reader.index_differences().unwrap(), Vec::<String>::new());
+        let next = self::writer(&reader);
+        assert!(reader.index().is_proved(), "{n}");
+        assert!(!dead.join("quarantine").exists(), "{n}");
+        drop(next);
+    }
+}
+
+/// A page that no log brought must be as it was, whoever died in between.
+#[test]
+fn a_bit_that_flipped_beside_a_log_is_found_by_the_next_writer() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("a", "zero")]);
+    for n in 0..300 {
+        save(&writer, &format!("file-{n}"), "x");
+    }
+    drop(writer);
+    let writer = self::writer(&store);
+    save(&writer, "file-7", "y");
+    let dead = temp.path().join("dead");
+    copy_dir(store.layout().dir(), &dead);
+    drop(writer);
+    let sound = std::fs::read(dead.join("index.db")).unwrap();
+    let pages = sound.len() / 8192;
+    let flipped = (1..pages).filter(|page| {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("s");
+        copy_dir(&dead, &dir);
+        let mut bytes = sound.clone();
+        bytes[page * 8192 + 5000] ^= 1;
+        std::fs::write(dir.join("index.db"), &bytes).unwrap();
+        let store = Store::open(Arc::new(RealDisk), &dir).unwrap();
+        let writer = self::writer(&store);
+        assert_eq!(text(&tree(&store, 1, 301), "file-7"), Some("y".to_owned()));
+        assert_eq!(text(&tree(&store, 1, 300), "file-299"), Some("x".to_owned()));
+        writer.close().unwrap();
+        assert_eq!(store.index_differences().unwrap(), Vec::<String>::new());
+        store.layout().quarantine().join("index.db.1").exists()
+    });
+    let found = flipped.count();
+    assert!(
+        found > 0 && found < pages,
+        "{found} of {pages} pages: the log brings those that were written last"
+    );
+}
+
+/// As a store of another time, or one whose proof was lost.
+#[test]
+fn an_index_without_a_proof_is_proved_again_by_upkeep() {
     let temp = tempfile::tempdir().unwrap();
     let store = open_new(&temp.path().join("s"));
     let writer = with_base(&store, &[("a", "zero")]);
     save(&writer, "a", "one");
+    save(&writer, "a", "two");
     writer.close().unwrap();
-    let old = std::fs::read(proof_of(&store)).unwrap();
-    // It dies without closing.
-    let dying = self::writer(&store);
-    save(&dying, "a", "two");
-    drop(dying);
-    assert!(!proof_of(&store).exists());
-    // The proof of another state, as a power cut may bring it back.
-    std::fs::write(proof_of(&store), &old).unwrap();
+    std::fs::remove_file(proof_of(&store)).unwrap();
     assert_eq!(text(&tree(&store, 1, 2), "a"), Some("two".to_owned()));
     let writer = self::writer(&store);
     assert_eq!(writer.healed(), 0, "no damage was seen where there is none");
@@ -486,6 +569,18 @@ fn an_index_that_nobody_closed_is_proved_again_by_upkeep() {
     assert!(proof_of(&store).exists());
     assert_eq!(store.index_differences().unwrap(), Vec::<String>::new());
     assert_eq!(text(&tree(&store, 1, 4), "a"), Some("four".to_owned()));
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_dir(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
 }
 
 #[test]

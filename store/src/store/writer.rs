@@ -6,10 +6,12 @@
 //!   * Lock order: `queue` is never held while `inner` is taken.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
+use serde::Serialize;
 
 use super::Store;
 use super::group::{Job, Slot, Task};
@@ -23,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::history::Known;
 use crate::ids::{Seq, Tick, UnixMillis};
 use crate::index::{self, Query};
-use crate::journal::entry::{Action, Draft, Writer};
+use crate::journal::entry::{Action, Draft, ItemType, Writer};
 use crate::journal::{JournalEnd, JournalWriter};
 
 pub struct StoreWriter {
@@ -32,6 +34,7 @@ pub struct StoreWriter {
     inner: Mutex<Inner>,
     queue: Mutex<Vec<Box<dyn Job>>>,
     listeners: Mutex<Vec<Listener>>,
+    events_lost: AtomicU64,
     pub(super) upkeep: Turns,
     _told: Told,
     /// Freed last: by then everything else is closed.
@@ -102,6 +105,7 @@ impl StoreWriter {
             inner: Mutex::new(inner),
             queue: Mutex::default(),
             listeners: Mutex::default(),
+            events_lost: AtomicU64::new(0),
             upkeep: Turns::default(),
             _lock: lock,
         })
@@ -135,6 +139,7 @@ impl StoreWriter {
                 jobs.iter_mut().map(|job| &mut **job as &mut dyn Job).collect();
             let committed = inner.commit(&self.store, &mut borrowed);
             self.tell(committed);
+            self.shorten_log(&inner);
         }
         self.answer(inner, &slot, now)
     }
@@ -149,7 +154,28 @@ impl StoreWriter {
         let mut inner = self.inner.lock();
         let committed = inner.commit(&self.store, &mut [&mut task]);
         self.tell(committed);
+        self.shorten_log(&inner);
         self.answer(inner, &slot, now)
+    }
+
+    /// Says that something happened, as well as it can: what happened does not fail because it could not be written down. How
+    /// often that was so is counted.
+    pub fn observe(
+        &self,
+        now: UnixMillis,
+        action: Action,
+        kind: &ItemType,
+        payload: &(impl Serialize + Sync),
+    ) {
+        if self.mutate_alone(now, |m| m.observe(action, kind, None, payload)).is_err() {
+            self.events_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many events could not be written down.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.events_lost.load(Ordering::Relaxed)
     }
 
     /// Whom to tell of every group once it stands, before any `mutate` of it returns. It runs under the writer's lock: it is
@@ -162,6 +188,13 @@ impl StoreWriter {
         let Some(committed) = committed else { return };
         for listener in &*self.listeners.lock() {
             listener(&committed);
+        }
+    }
+
+    /// What was asked for stands already: if this fails, the log stays long, and that is counted.
+    fn shorten_log(&self, inner: &Inner) {
+        if let Err(error) = self.store.index().checkpoint_if_long(&inner.db, inner.fsync) {
+            self.upkeep.failed(&error);
         }
     }
 
@@ -201,7 +234,7 @@ impl StoreWriter {
         inner.is_closed = true;
         let nothing = Connection::open_in_memory().map_err(Error::index("was closed"))?;
         let db = std::mem::replace(&mut inner.db, nothing);
-        self.store.index().close_writer(db).and(synced)
+        self.store.index().close_writer(db, inner.fsync).and(synced)
     }
 
     /// Puts another index in the place of the one in use.
@@ -229,6 +262,19 @@ impl StoreWriter {
         let mut inner = self.inner.lock();
         let Inner { journal, packs, .. } = &mut *inner;
         work(&self.store, journal, packs)
+    }
+}
+
+/// Whoever lets go of it without closing leaves the index closed at least.
+impl Drop for StoreWriter {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        if let (false, Ok(nothing)) = (inner.is_closed, Connection::open_in_memory()) {
+            let db = std::mem::replace(&mut inner.db, nothing);
+            let closed = self.store.index().close_writer(db, inner.fsync);
+            // What could not be closed is as a kill leaves it: the next writer goes on from there.
+            drop(closed);
+        }
     }
 }
 
