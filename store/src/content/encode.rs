@@ -3,7 +3,7 @@
 //! A version becomes a splice on the version before as long as the chain stays short in hops and in bytes; else a
 //! keyframe, compressed with the first keyframe of its group as prefix where that halves it.
 
-use crate::ids::{Address, ContentHash};
+use crate::ids::{Address, ContentHash, PackId};
 
 use super::codec;
 use super::differ;
@@ -130,6 +130,49 @@ impl Encoded {
     }
 }
 
+/// How hard a keyframe is made smaller.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    level: i32,
+    /// A prefix is worth its second look at every read if this much of the keyframe's size is left, in hundredths.
+    left_max: usize,
+}
+
+const HOT: Effort = Effort { level: codec::LEVEL_HOT, left_max: 50 };
+const FIRST: Effort = Effort { level: codec::LEVEL_FIRST, left_max: 90 };
+
+/// Longer contents are not shared as a prefix among neighbours: what they gain is less than what their own next keyframe loses.
+const NEIGHBOUR_MAX: usize = 32 * 1024;
+
+/// Contents that are seen for the first time, one after the other, as the files of a directory are: each may share a prefix
+/// with one that was written just before.
+#[derive(Debug, Default)]
+pub struct Neighbours(Option<Group>);
+
+impl Neighbours {
+    /// A content that no version was before. `active` is the pack that it is about to be appended to.
+    #[must_use]
+    pub fn encode(&self, new: &[u8], active: PackId) -> Encoded {
+        let hash = ContentHash::of(new);
+        if new.len() > CHUNK_LEN {
+            return as_chunks(new, hash);
+        }
+        let group = self.0.as_ref().filter(|group| group.first.pack == active && new.len() <= NEIGHBOUR_MAX);
+        as_keyframe(new, hash, group, FIRST)
+    }
+
+    /// It was appended: what follows may share its prefix, or have it as prefix.
+    pub fn appended(&mut self, new: &[u8], encoded: &Encoded, at: Address) {
+        match (encoded.kind(), &mut self.0) {
+            (Kind::Prefixed, Some(group)) => group.next_place += 1,
+            (Kind::Keyframe, _) if new.len() <= NEIGHBOUR_MAX => {
+                self.0 = Some(Group { first: at, next_place: 1, text: new.to_vec() });
+            }
+            _ => {}
+        }
+    }
+}
+
 /// `previous` must be in the pack that is active, or not be given.
 #[must_use]
 pub fn encode(new: &[u8], previous: Option<&Base>) -> Encoded {
@@ -140,7 +183,7 @@ pub fn encode(new: &[u8], previous: Option<&Base>) -> Encoded {
         Some(splice) if splice.stored_len() <= worth_comparing || new.len() > CHUNK_LEN => splice,
         None if new.len() > CHUNK_LEN => as_chunks(new, hash),
         on_chain => {
-            let whole = as_keyframe(new, hash, previous.and_then(|base| base.group.as_ref()));
+            let whole = as_keyframe(new, hash, previous.and_then(|base| base.group.as_ref()), HOT);
             on_chain.filter(|splice| splice.stored_len() < whole.stored_len()).unwrap_or(whole)
         }
     }
@@ -173,12 +216,12 @@ pub(super) fn as_splice(new: &[u8], hash: ContentHash, base: &Base) -> Option<En
     })
 }
 
-fn as_keyframe(new: &[u8], hash: ContentHash, group: Option<&Group>) -> Encoded {
-    let packed = codec::compress(new, codec::LEVEL_HOT);
+fn as_keyframe(new: &[u8], hash: ContentHash, group: Option<&Group>, effort: Effort) -> Encoded {
+    let packed = codec::compress(new, effort.level);
     let prefixed = group
         .filter(|group| group.next_place < GROUP_MAX)
-        .and_then(|group| Some((group, codec::compress_after(&group.text, new, codec::LEVEL_HOT)?)))
-        .filter(|(_, payload)| payload.len() < packed.len() / 2);
+        .and_then(|group| Some((group, codec::compress_after(&group.text, new, effort.level)?)))
+        .filter(|(_, payload)| payload.len() * 100 < packed.len() * effort.left_max);
     let (base, hops, kind, payload) = match prefixed {
         Some((group, payload)) => (Some(group.first), group.next_place, Kind::Prefixed, payload),
         None if packed.len() * 100 > new.len() * 97 => (None, 0, Kind::Raw, new.to_vec()),

@@ -41,7 +41,7 @@ mod tests;
 
 pub use compact::{Compacted, compact, compact_while};
 pub use describe::{Description, Step};
-pub use encode::{Base, Encoded, encode};
+pub use encode::{Base, Encoded, Neighbours, encode};
 pub use large::CHUNK_LEN;
 pub(crate) use pack::list_packs;
 pub use pack::{ContentWriter, PackOptions, ROLL_AT, Stored};

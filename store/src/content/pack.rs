@@ -13,7 +13,7 @@ use crate::disk::{Disk, DiskFile, Fsync, read_exact_at};
 use crate::ids::{Address, ContentHash, PackForm, PackId};
 use crate::{Error, Result};
 
-use super::encode::{Body, Encoded, EncodedChunk};
+use super::encode::{Body, Encoded, EncodedChunk, Neighbours};
 use super::large::{self, Part};
 use super::record::{
     HEADER_LEN, HOT_MAGIC, Header, Kind, PACK_HEADER_LEN, STORED_MAX, check_pack_header, pack_header,
@@ -52,6 +52,7 @@ pub struct ContentWriter {
     /// Who made the active pack may have died before its name was durable.
     is_name_dirty: bool,
     is_poisoned: bool,
+    neighbours: Neighbours,
 }
 
 #[derive(Debug)]
@@ -90,7 +91,16 @@ impl ContentWriter {
         // What the process before wrote and did not sync is not ours to vouch for: it is made durable with the first
         // record that follows it.
         let dir = packs_dir.to_path_buf();
-        Ok(Self { disk, dir, options, active, is_dirty: true, is_name_dirty, is_poisoned: false })
+        Ok(Self {
+            disk,
+            dir,
+            options,
+            active,
+            is_dirty: true,
+            is_name_dirty,
+            is_poisoned: false,
+            neighbours: Neighbours::default(),
+        })
     }
 
     /// The pack that the next record goes to.
@@ -124,6 +134,19 @@ impl ContentWriter {
                 self.append_list(&parts, encoded.raw_len)
             }
         }
+    }
+
+    /// Makes a content that no version was before ready to be appended.
+    #[must_use]
+    pub fn encode_first(&self, new: &[u8]) -> Encoded {
+        self.neighbours.encode(new, self.active.id)
+    }
+
+    /// Appends what [`encode_first`](Self::encode_first) made of `new`.
+    pub fn append_first(&mut self, new: &[u8], encoded: &Encoded) -> Result<Address> {
+        let at = self.append(encoded)?;
+        self.neighbours.appended(new, encoded, at);
+        Ok(at)
     }
 
     pub(super) fn append_chunk(&mut self, chunk: &EncodedChunk) -> Result<Address> {

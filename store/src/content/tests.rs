@@ -51,6 +51,15 @@ impl Bench {
         address
     }
 
+    /// What no version was before.
+    fn keep_first(&mut self, content: &[u8]) {
+        let encoded = self.writer.encode_first(content);
+        let address = self.writer.append_first(content, &encoded).unwrap();
+        self.kept.push((address, content.to_vec()));
+        self.kinds.push(encoded.kind());
+        self.writer.roll_if_full().unwrap();
+    }
+
     fn pack_path(id: u32) -> PathBuf {
         Path::new(DIR).join(PackId(id).hot_name())
     }
@@ -88,6 +97,40 @@ fn edited(mut text: Vec<u8>, version: usize) -> Vec<u8> {
     let at = version * 7919 % text.len();
     text.splice(at..(at + 3).min(text.len()), format!("<{version}>").into_bytes());
     text
+}
+
+/// Files of a directory resemble each other: what is seen for the first time shares a prefix with what came just before, eight
+/// at most, in its own pack, and short ones alone. Their next versions and a compaction go on from there.
+#[test]
+fn contents_that_are_seen_for_the_first_time_share_the_prefix_of_a_neighbour() {
+    let mut bench = Bench::new(6_000);
+    let file = |n: usize| [format!("// file {n}\n").into_bytes(), source(120 + n % 7)].concat();
+    for n in 0..60 {
+        bench.keep_first(&file(n));
+    }
+    let count = |kinds: &[Kind], kind| kinds.iter().filter(|&&k| k == kind).count();
+    assert!(bench.writer.active() > PackId(1), "a prefix is never looked for in another pack");
+    assert!(count(&bench.kinds, Kind::Prefixed) > 48, "{:?}", bench.kinds);
+    assert!(count(&bench.kinds, Kind::Keyframe) >= 60 / 8, "{:?}", bench.kinds);
+    let before = bench.kinds.len();
+    for n in 0..3 {
+        bench.keep_first(&[noise(40_000), source(n)].concat());
+        bench.keep_first(&noise(500 + n));
+    }
+    assert_eq!(count(&bench.kinds[before..], Kind::Prefixed), 0, "nothing in common, or too long");
+    for n in 0..60 {
+        let (mut last, mut text) = bench.kept[n].clone();
+        for version in 0..3 {
+            text = edited(text, version);
+            last = bench.keep(&text, Some(last));
+        }
+    }
+    bench.check();
+    for pack in 1..bench.writer.active().0 {
+        bench.compact(pack).unwrap();
+        bench.reader.forget(PackId(pack));
+    }
+    bench.check();
 }
 
 #[test]

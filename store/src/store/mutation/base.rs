@@ -34,7 +34,7 @@ impl Mutation<'_> {
             }
         };
         let node = known.unwrap_or_else(|| self.fresh_node());
-        let kept = self.keep(None, content)?;
+        let kept = self.keep_first(content)?;
         let state = file_state(node, dir, path, meta, &kept);
         let tick = TickFact { n: Tick::BASE, branch, at: self.now, burst: None, from: None, who: None };
         self.emit_path(Action::Base, node, tick, Some(&state))

@@ -1,7 +1,9 @@
 //! From bytes to what a record names: equal contents are found, the others are kept in the packs.
 
+use std::io::Read;
+
 use super::{Content, Found, Kept, Meta, Mutation};
-use crate::content::{self, CHUNK_LEN};
+use crate::content::{self, CHUNK_LEN, ContentWriter, Encoded};
 use crate::error::{Error, Result};
 use crate::ids::{Address, ContentHash, Rec};
 use crate::index::{BIG_RECORD, Version};
@@ -69,16 +71,25 @@ impl Mutation<'_> {
                 Ok(Kept { size: stored.raw_len, hash: Some(stored.hash), rec: Some(rec) })
             }
             Content::Stream { reader, .. } => {
-                let mut bytes = Vec::new();
-                reader.read_to_end(&mut bytes).map_err(Error::io("read", "the file to record".as_ref()))?;
+                let bytes = read_small(reader)?;
                 self.keep_bytes(previous, &bytes)
             }
             Content::Bytes(bytes) => self.keep_bytes(previous, &bytes),
         }
     }
 
+    /// Of a path that was never seen before, among others of which that holds too.
+    pub(super) fn keep_first(&mut self, content: Content<'_>) -> Result<Kept> {
+        let bytes = match content {
+            Content::Bytes(bytes) => bytes,
+            Content::Stream { reader, size } if size <= CHUNK_LEN as u64 => read_small(reader)?,
+            content => return self.keep(None, content),
+        };
+        let encoded = self.packs.encode_first(&bytes);
+        self.refer_or_append(&bytes, &encoded, |packs| packs.append_first(&bytes, &encoded))
+    }
+
     pub(super) fn keep_bytes(&mut self, previous: Option<Address>, bytes: &[u8]) -> Result<Kept> {
-        let size = bytes.len() as u64;
         // A base in an older pack cannot be chained on: the version becomes a keyframe.
         let base = previous.filter(|a| a.pack == self.packs.active());
         let base = match base.map(|address| self.contents.base_for(address)) {
@@ -87,6 +98,15 @@ impl Mutation<'_> {
             Some(base) => Some(base?),
         };
         let encoded = content::encode(bytes, base.as_ref());
+        self.refer_or_append(bytes, &encoded, |packs| packs.append(&encoded))
+    }
+
+    fn refer_or_append(
+        &mut self,
+        bytes: &[u8],
+        encoded: &Encoded,
+        append: impl FnOnce(&mut ContentWriter) -> Result<Address>,
+    ) -> Result<Kept> {
         let hash = encoded.hash();
         let len = u32::try_from(encoded.stored_len()).unwrap_or(u32::MAX);
         let known = if len > BIG_RECORD { self.query().big(hash)? } else { None };
@@ -94,9 +114,9 @@ impl Mutation<'_> {
         let known = known.filter(|rec| self.contents.read(rec.at).is_ok_and(|there| there == bytes));
         let rec = match known {
             Some(rec) => rec,
-            None => Rec { at: self.packs.append(&encoded)?, len },
+            None => Rec { at: append(self.packs)?, len },
         };
-        Ok(Kept { size, hash: Some(hash), rec: Some(rec) })
+        Ok(Kept { size: bytes.len() as u64, hash: Some(hash), rec: Some(rec) })
     }
 
     /// The content of a version that is in the store, to be referred to again.
@@ -125,4 +145,11 @@ impl Mutation<'_> {
         let rec = Rec { at: address, len: 0 };
         Ok(Kept { size: version.size, hash: Some(ContentHash::from_hasher(&hasher)), rec: Some(rec) })
     }
+}
+
+/// What fits in memory.
+fn read_small(reader: &mut dyn Read) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).map_err(Error::io("read", "the file to record".as_ref()))?;
+    Ok(bytes)
 }
