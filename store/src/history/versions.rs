@@ -22,13 +22,13 @@ pub struct PathVersion {
 type Timeline = BTreeMap<Tick, Option<NodeId>>;
 
 impl View {
-    /// All versions that ever stood under a path, on every branch, oldest first.
+    /// All versions that ever stood under a path up to this view, on every branch, oldest first.
     pub fn versions_of(&self, path: &RelPath) -> Result<Vec<PathVersion>> {
         let branches = self.branches();
         self.store().index().read(|q| {
             let mut found = Vec::new();
             for branch in branches.listed() {
-                let timeline = Timelines { query: q, branches, branch: branch.no };
+                let timeline = Timelines { query: q, branches, branch: branch.no, last: self.last_tick() };
                 found.extend(timeline.versions(path)?);
             }
             found.sort_by_key(|v| v.at);
@@ -45,6 +45,7 @@ impl View {
         limit: usize,
     ) -> Result<Vec<PathVersion>> {
         let branches = self.branches();
+        let before = before.min(self.last_tick().next());
         if before == Tick::BASE {
             return Ok(Vec::new());
         }
@@ -52,7 +53,7 @@ impl View {
             let mut found = Vec::new();
             for (branch, upto) in branches.lineage(branch, Tick(before.0.saturating_sub(1))).0 {
                 let before = Tick(upto.0.saturating_add(1));
-                let timeline = Timelines { query: q, branches, branch };
+                let timeline = Timelines { query: q, branches, branch, last: self.last_tick() };
                 found.extend(timeline.newest(path, before, limit - found.len())?);
                 if found.len() >= limit {
                     break;
@@ -62,14 +63,15 @@ impl View {
         })
     }
 
-    /// Names that ever stood in a directory, on whatever branch, after `after` and in the order of their bytes. The directory
-    /// is a path, whatever nodes stood there.
+    /// Names that ever stood in a directory up to this view, on whatever branch, after `after` and in the order of their bytes.
+    /// The directory is a path, whatever nodes stood there.
     pub fn names_ever(&self, dir: &RelPath, after: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
         let branches = self.branches();
         self.store().index().read(|q| {
             let mut asked = BTreeSet::new();
             for branch in branches.listed() {
-                let timeline = Timelines { query: q, branches, branch: branch.no }.of(dir)?;
+                let timeline = Timelines { query: q, branches, branch: branch.no, last: self.last_tick() };
+                let timeline = timeline.of(dir)?;
                 // What a fork inherits in a directory, its ancestors say.
                 for (run, _) in branches.lineage(branch.no, Tick(u64::MAX)).0 {
                     asked.extend(timeline.values().flatten().map(|&node| (run, node)));
@@ -77,7 +79,7 @@ impl View {
             }
             let mut names = BTreeSet::new();
             for (branch, node) in asked {
-                names.extend(q.names_on(branch, node, after, limit)?);
+                names.extend(q.names_on(branch, node, self.last_tick(), after, limit)?);
             }
             Ok(names.into_iter().take(limit).collect())
         })
@@ -102,6 +104,8 @@ struct Timelines<'q, 'b> {
     query: Query<'q>,
     branches: &'b Branches,
     branch: BranchNo,
+    /// What was written since is not there yet.
+    last: Tick,
 }
 
 impl Timelines<'_, '_> {
@@ -128,7 +132,7 @@ impl Timelines<'_, '_> {
             timeline.insert(from, held);
             let Some(dir) = dir else { continue };
             for (tick, node) in self.query.dirent_history(dir, path.name(), self.branch)? {
-                if tick > from && to.is_none_or(|to| tick < to) {
+                if tick > from && tick <= self.last && to.is_none_or(|to| tick < to) {
                     timeline.insert(tick, node);
                 }
             }
@@ -197,9 +201,9 @@ impl Timelines<'_, '_> {
                 }
             }
             for version in self.query.versions_on(node, self.branch)? {
-                if version.tick > from && to.is_none_or(|to| version.tick < to) {
-                    let at = version.tick;
-                    found.push(PathVersion { at, branch: self.branch, version: Some(version) });
+                let tick = version.tick;
+                if tick > from && tick <= self.last && to.is_none_or(|to| tick < to) {
+                    found.push(PathVersion { at: tick, branch: self.branch, version: Some(version) });
                 }
             }
         }

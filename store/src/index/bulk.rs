@@ -83,8 +83,9 @@ impl<'c> Bulk<'c> {
     pub(crate) fn load(self) -> Result<()> {
         let Self { db, span, keyed: Keyed { mut dirents, mut places, mut versions, mut big } } = self;
         dirents.sort_by(|a, b| (a.branch, a.dir, &a.name, a.tick).cmp(&(b.branch, b.dir, &b.name, b.tick)));
-        places.sort_by_key(|p| (p.node, p.branch, p.tick));
-        versions.sort_by_key(|v| (v.node, v.branch, v.tick));
+        // Rows are large, so their places are sorted.
+        places.sort_by_cached_key(|p| (p.node, p.branch, p.tick));
+        versions.sort_by_cached_key(|v| (v.node, v.branch, v.tick));
         big.sort_by_key(|&(hash, _)| hash.0);
         let load = || -> rusqlite::Result<()> {
             let mut into = db.prepare(sql::SPAN)?;

@@ -126,17 +126,20 @@ impl<'c> Query<'c> {
         })
     }
 
-    /// Every name that ever hung in a directory by what one branch says, in the order of their bytes.
+    /// Every name that ever hung in a directory up to a tick by what one branch says, in the order of their bytes.
     pub(crate) fn names_on(
         self,
         branch: BranchNo,
         dir: NodeId,
+        upto: Tick,
         after: &[u8],
         limit: usize,
     ) -> Result<Vec<Vec<u8>>> {
-        let sql = "SELECT DISTINCT name FROM dirent WHERE branch = ?1 AND dir = ?2 AND name > ?3 ORDER BY name LIMIT ?4";
+        let sql = "SELECT DISTINCT name FROM dirent
+                   WHERE branch = ?1 AND dir = ?2 AND name > ?3 AND tick <= ?4 ORDER BY name LIMIT ?5";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.all(sql, params![branch.0, dir.0.cast_signed(), after, limit], |row| Ok(Ok(row.get(0)?)))
+        let values = params![branch.0, dir.0.cast_signed(), after, upto.0.cast_signed(), limit];
+        self.all(sql, values, |row| Ok(Ok(row.get(0)?)))
     }
 
     /// Children of a directory in the order of their names' bytes, from after `after` on.

@@ -78,27 +78,47 @@ pub(crate) trait Rows {
     fn foreign(&mut self, origin: &str, seq: Seq, own: Seq) -> Result<()>;
 }
 
-/// 15 bits, so that SQLite keeps it in two bytes.
-pub(crate) struct Sum(crc32fast::Hasher);
+/// 15 bits, so that SQLite keeps it in two bytes. Numbers are gathered, because a checksum goes over many bytes faster than
+/// over few many times.
+pub(crate) struct Sum {
+    crc: crc32fast::Hasher,
+    gathered: [u8; 128],
+    len: usize,
+}
 
 impl Sum {
     pub(crate) fn new() -> Self {
-        Self(crc32fast::Hasher::new())
+        Self { crc: crc32fast::Hasher::new(), gathered: [0; 128], len: 0 }
     }
 
     pub(crate) fn int(mut self, value: impl Into<i64>) -> Self {
-        self.0.update(&value.into().to_le_bytes());
+        self.gather(&value.into().to_le_bytes());
         self
     }
 
     pub(crate) fn bytes(mut self, value: &[u8]) -> Self {
-        self.0.update(&(value.len() as u64).to_le_bytes());
-        self.0.update(value);
+        self.gather(&(value.len() as u64).to_le_bytes());
+        self.gather(value);
         self
     }
 
-    pub(crate) fn value(self) -> i64 {
-        let crc = self.0.finalize();
+    fn gather(&mut self, bytes: &[u8]) {
+        if self.len + bytes.len() > self.gathered.len() {
+            self.crc.update(&self.gathered[..self.len]);
+            self.len = 0;
+        }
+        match self.gathered.get_mut(self.len..self.len + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            None => self.crc.update(bytes),
+        }
+    }
+
+    pub(crate) fn value(mut self) -> i64 {
+        self.crc.update(&self.gathered[..self.len]);
+        let crc = self.crc.finalize();
         i64::from((crc ^ crc >> 16) & 0x7fff)
     }
 }

@@ -298,6 +298,9 @@ pub struct Line<'a> {
     pub payload_ref: Option<PayloadRef>,
     #[serde(default)]
     pub deleted: bool,
+    /// The payload of a path's record, where the line was decoded by `quick`.
+    #[serde(skip)]
+    pub(crate) file: Option<FileState>,
 }
 
 /// A string that borrows the line wherever it holds no escape; serde does that for a bare `Cow` field alone.
@@ -456,10 +459,14 @@ pub(crate) fn decode_sound(line: &[u8]) -> Result<Line<'_>, LineFault> {
 
 /// Whether the line ends in the checksum of what stands before it.
 fn is_sound(line: &[u8]) -> bool {
-    let Some((body, trailer)) = line.split_last_chunk::<TRAILER_LEN>() else {
-        return false;
-    };
-    *trailer == trailer_of(body)
+    body_of_sound(line).is_some()
+}
+
+/// What stands before the checksum, if that is right.
+pub(crate) fn body_of_sound(line: &[u8]) -> Option<&[u8]> {
+    line.split_last_chunk::<TRAILER_LEN>()
+        .filter(|(body, trailer)| **trailer == trailer_of(body))
+        .map(|(body, _)| body)
 }
 
 /// Whether the line ends in something spelled like a checksum, right or wrong.

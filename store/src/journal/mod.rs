@@ -8,6 +8,7 @@ pub mod head;
 mod lines;
 pub mod live;
 pub mod place;
+mod quick;
 pub mod reader;
 pub mod recovery;
 pub mod schema;

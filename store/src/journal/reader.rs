@@ -17,6 +17,7 @@ use memchr::memmem;
 
 use super::entry::{self, Action, Line, LineFault, Writer};
 use super::lines::{lines, next_line};
+use super::quick;
 use super::recovery::{self, Adjudication, TornRange};
 use super::seal;
 use super::segment::{JournalDir, JournalEnd, LinePlace, SegmentFile, Segments};
@@ -494,6 +495,26 @@ impl Part {
         &self,
         disk: &dyn Disk,
         dir: &JournalDir,
+        each: impl FnMut(&Line<'_>, &[u8]) -> Result<()>,
+    ) -> Result<Option<RangeInclusive<Seq>>> {
+        self.read_by(entry::decode, disk, dir, each)
+    }
+
+    /// The same; of a path's record the payload may stand in `file` alone.
+    pub(crate) fn read_quickly(
+        &self,
+        disk: &dyn Disk,
+        dir: &JournalDir,
+        each: impl FnMut(&Line<'_>, &[u8]) -> Result<()>,
+    ) -> Result<Option<RangeInclusive<Seq>>> {
+        self.read_by(quick::decode, disk, dir, each)
+    }
+
+    fn read_by(
+        &self,
+        decode: Decode,
+        disk: &dyn Disk,
+        dir: &JournalDir,
         mut each: impl FnMut(&Line<'_>, &[u8]) -> Result<()>,
     ) -> Result<Option<RangeInclusive<Seq>>> {
         let mut loaded = load(disk, dir, self.file, 0)?;
@@ -503,7 +524,7 @@ impl Part {
         {
             loaded.limit = usize::try_from(torn.from).unwrap_or(0);
         }
-        let mut progress = Progress { until: self.until, ..Progress::behind(self.behind) };
+        let mut progress = Progress { until: self.until, decode, ..Progress::behind(self.behind) };
         let (mut at, mut given) = (0, None::<RangeInclusive<Seq>>);
         while let Some((line, place)) = progress.accept(&loaded, &mut at) {
             let first = given.map_or(line.seq, |given| *given.start());
@@ -553,7 +574,11 @@ struct Progress {
     writer: Option<Writer>,
     origin: Option<StoreId>,
     report: ReadReport,
+    decode: Decode,
 }
+
+/// Lines are decoded by the parser, or quickly.
+type Decode = for<'a> fn(&'a [u8]) -> std::result::Result<Line<'a>, LineFault>;
 
 impl Progress {
     fn behind(last: Seq) -> Self {
@@ -566,6 +591,7 @@ impl Progress {
             writer: None,
             origin: None,
             report: ReadReport::default(),
+            decode: entry::decode,
         }
     }
 
@@ -586,7 +612,7 @@ impl Progress {
             }
             let offset = loaded.base + raw.start as u64;
             let unclosed = || LineFault::Schema("no newline ends it".to_owned());
-            let decoded = if raw.closed { entry::decode(raw.text) } else { Err(unclosed()) };
+            let decoded = if raw.closed { (self.decode)(raw.text) } else { Err(unclosed()) };
             let line = match decoded {
                 Ok(line) => line,
                 Err(fault) => {

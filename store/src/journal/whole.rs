@@ -23,7 +23,8 @@ const THREADS_MAX: usize = 4;
 /// What was made of one segment, and its first and last record.
 type Made<T> = Result<(T, Option<RangeInclusive<Seq>>)>;
 
-/// Makes a `T` of each segment, archived ones too, up to a record; `each` adds one record to it.
+/// Makes a `T` of each segment, archived ones too, up to a record; `each` adds one record to it. Of a path's record the payload
+/// may stand in `file` alone.
 pub(crate) fn read_whole<T: Default + Send>(
     disk: &Arc<dyn Disk>,
     dir: &JournalDir,
@@ -37,7 +38,7 @@ pub(crate) fn read_whole<T: Default + Send>(
     let parts: Vec<Part> = segments.files().iter().map(part).collect();
     let make = |part: &Part| -> Made<T> {
         let mut made = T::default();
-        let given = part.read(&**disk, dir, |line, _| each(&mut made, line))?;
+        let given = part.read_quickly(&**disk, dir, |line, _| each(&mut made, line))?;
         Ok((made, given))
     };
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX).min(parts.len());

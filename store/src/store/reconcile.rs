@@ -145,7 +145,7 @@ fn apply_line(store: &Store, line: &Line<'_>, rows: &mut impl crate::index::Rows
         item_id: line.item_id.as_deref(),
         tick: line.tick.as_ref(),
         body,
-        file: None,
+        file: line.file.as_ref(),
     };
     match apply(&fact, rows) {
         Err(Error::Refused { .. }) => Ok(()),
