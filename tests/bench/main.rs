@@ -19,6 +19,7 @@ mod child;
 mod floor;
 
 mod changes;
+mod cold;
 mod cost;
 mod many;
 mod mount;
@@ -48,6 +49,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("replay", cost::replay),
     ("tick", cost::tick_and_read),
     ("scale", scale::measure),
+    ("cold", cold::measure),
     ("many", many::measure),
     ("recorder", recorder::measure),
     ("changes", changes::measure),

@@ -35,7 +35,7 @@ pub(crate) fn measure(size: Size) -> Result<()> {
 
 /// Ticks of real shape whose contents are nobody's: what is measured here never reads one. Gives the index's bytes for
 /// each tick.
-fn fill(dir: &Path, paths: usize, ticks: usize) -> Result<Figure> {
+pub(crate) fn fill(dir: &Path, paths: usize, ticks: usize) -> Result<Figure> {
     let writer = keeping::init(dir, Durable::Never)?;
     keeping::base(&writer, (0..paths).map(plain))?;
     writer.close()?;

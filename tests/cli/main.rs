@@ -9,6 +9,7 @@ mod bench;
 
 mod back;
 mod branches;
+mod cold;
 mod events;
 mod help;
 mod init;

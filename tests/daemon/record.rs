@@ -360,6 +360,7 @@ fn daemon_on_a_full_disk_warns_and_counts_and_records_when_there_is_room_again()
     let stats = bench.path("h/stats.json").display().to_string();
     let numbers = || -> Value { serde_json::from_str(&inside(&["cat", &stats])).unwrap() };
     assert!(numbers()["recorder"]["failures"].as_u64().unwrap() >= 1, "{}", numbers());
+    assert_eq!(numbers()["recorder"]["events_lost"], 0, "{}", numbers());
     let log = bench.path("h/branches/main/log").display().to_string();
     assert_eq!(inside(&["cat", &log]), "", "no tick without its content");
     inside(&["rm", &fill]);

@@ -3,11 +3,15 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tickfs_store::Store;
+use tickfs_store::disk::{Disk as _, Fault, Op, OpKind, SimDisk};
 use tickfs_store::history::Stand;
-use tickfs_store::ids::{BranchNo, Tick};
-use tickfs_store::journal::entry::Action;
+use tickfs_store::ids::{BranchNo, StoreId, Tick, UnixMillis};
+use tickfs_store::journal::entry::{Action, Writer};
 use tickfs_tracer::files::{Announcement, Error, State};
 
 use crate::stage::{Stage, has, now, path, shown};
@@ -270,4 +274,38 @@ fn what_a_full_disk_refuses_is_recorded_when_there_is_room() {
     assert_eq!(stage.recorder().status().state, State::Recording);
     stage.assert_recorded();
     stage.stop();
+}
+
+/// Shows EL-53: the recorder's own events are told as well as they can be: one that cannot be written stops nothing, and is
+/// counted (`stats.json` shows the same number, `daemon_on_a_full_disk…`).
+#[test]
+fn an_event_of_the_recorder_that_cannot_be_written_is_counted_and_recording_goes_on() {
+    let mut stage = Stage::new();
+    stage.write("a", "1");
+    let disk = SimDisk::default();
+    disk.create_dir(Path::new("/s")).unwrap();
+    let dir = Path::new("/s/.app.tickfs");
+    let id = StoreId::new(UnixMillis(1), [7; 10]);
+    let store = Store::init_for(Arc::new(disk.clone()), dir, id, Some(&stage.scope())).unwrap();
+    let who = Writer { writer: "test".to_owned(), writer_id: None, pid: 1 };
+    let writer = Arc::new(store.writer(who, Duration::ZERO).unwrap());
+    // The first record that is written is the one that says that the recorder began.
+    let mut fails = true;
+    let first = move |op: &Op| {
+        op.kind == OpKind::Append && op.path.to_string_lossy().contains("/seg-") && std::mem::take(&mut fails)
+    };
+    disk.fail_when(first, Fault::NoSpace);
+    stage.record_with(Arc::clone(&writer));
+    stage.write("a", "2");
+    stage
+        .await_heard("the save", |heard| heard.iter().any(|said| matches!(said, Announcement::Ticks { .. })));
+    assert_eq!(writer.events_lost(), 1);
+    stage.stop();
+    assert_eq!(writer.events_lost(), 1, "its end could be told");
+    let view = store.view().unwrap();
+    let actions = [Action::SessionStart, Action::SessionEnd];
+    let told: Vec<Action> =
+        view.observed(&actions, 10).unwrap().into_iter().map(|(_, action)| action).collect();
+    assert_eq!(told, [Action::SessionEnd]);
+    assert_eq!(view.last_tick(), Tick(1));
 }

@@ -308,6 +308,7 @@ impl Server {
         let mut numbers = serde_json::to_value(self.status()).unwrap_or(Value::Null);
         if let (Value::Object(all), Some(recorder)) = (&mut numbers, self.engine.numbers()) {
             all.extend(recorder);
+            all.insert("events_lost".to_owned(), self.writer.events_lost().into());
         }
         numbers
     }

@@ -177,8 +177,7 @@ impl Engine {
             }
         }
         let payload = serde_json::json!({ "recorder": "files", "threads": self.ledger.threads });
-        self.writer
-            .mutate_alone(now, |m| m.observe(Action::SessionStart, &ItemType::RECORDER, None, &payload))?;
+        self.writer.observe(now, Action::SessionStart, &ItemType::RECORDER, &payload);
         let mut compare = true;
         if !base::is_there(self.writer.store())? {
             compare = self.base()?;

@@ -154,12 +154,7 @@ impl Engine {
         }
         let now = self.clock();
         let payload = serde_json::json!({ "recorder": "files" });
-        let told = self
-            .writer
-            .mutate_alone(now, |m| m.observe(Action::SessionEnd, &ItemType::RECORDER, None, &payload));
-        if let Err(error) = told {
-            self.failed(error.into());
-        }
+        self.writer.observe(now, Action::SessionEnd, &ItemType::RECORDER, &payload);
     }
 
     pub(super) fn end(self) {
