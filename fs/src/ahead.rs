@@ -1,21 +1,19 @@
 //! Reads ahead among small files: whoever reads two files of a directory that was just listed will read the others too, and
 //! then it costs less to give the kernel their bytes than to be asked for each.
 //!
-//! Only versions, which never change, are pushed. A thread of its own does it: it waits where the kernel is about to read the
-//! same page, and answers must not wait behind it.
+//! Only versions, which never change, are pushed. A thread of its own reads them, and another one gives them to the kernel: that one
+//! waits where the kernel is about to read the same page, and answers must not wait behind it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, SyncSender, channel};
 
 use parking_lot::Mutex;
 
 use crate::attr::Attr;
 use crate::attr::Kind;
-use crate::counters::{Counters, Operation};
-use crate::fuse::Notices;
 use crate::inode::{Ino, Object};
+use crate::notify::Contents;
 use crate::view::View;
 
 /// So many listings are remembered.
@@ -40,34 +38,23 @@ struct Listed {
 pub(crate) struct Ahead {
     listed: Mutex<VecDeque<Listed>>,
     queue: Sender<Vec<(Ino, u64)>>,
-    notices: Arc<OnceLock<Notices>>,
 }
 
 impl Ahead {
-    pub(crate) fn new(view: Arc<View>, counters: Arc<Counters>) -> std::io::Result<Self> {
+    /// `contents` are given to the kernel.
+    pub(crate) fn new(view: Arc<View>, contents: SyncSender<Contents>) -> std::io::Result<Self> {
         let (queue, wanted) = channel::<Vec<(Ino, u64)>>();
-        let notices = Arc::new(OnceLock::<Notices>::new());
-        let told = Arc::clone(&notices);
         std::thread::Builder::new().name("tickfs-ahead".to_owned()).spawn(move || {
-            for files in wanted {
-                let Some(notices) = told.get() else { continue };
-                for (ino, size) in files {
-                    let Ok(bytes) = view.read(ino, 0, usize::try_from(size).unwrap_or(usize::MAX)) else {
-                        continue;
-                    };
-                    // The kernel may have let go of it by now; then there is nothing to be done.
-                    if bytes.len() as u64 == size && notices.push(ino, &bytes).is_ok() {
-                        counters.count(Operation::Pushed);
-                    }
+            for (ino, size) in wanted.into_iter().flatten() {
+                let Ok(bytes) = view.read(ino, 0, usize::try_from(size).unwrap_or(usize::MAX)) else {
+                    continue;
+                };
+                if bytes.len() as u64 == size && contents.send(Contents { ino, bytes }).is_err() {
+                    return;
                 }
             }
         })?;
-        Ok(Self { listed: Mutex::default(), queue, notices })
-    }
-
-    /// From here on the kernel can be told.
-    pub(crate) fn begin(&self) -> Arc<OnceLock<Notices>> {
-        Arc::clone(&self.notices)
+        Ok(Self { listed: Mutex::default(), queue })
     }
 
     /// The kernel knows these now.

@@ -3,12 +3,10 @@
 //! The mount is read-only, so the kernel refuses every change by itself. OPEN and OPENDIR are answered once with ENOSYS:
 //! from then on the kernel opens without asking, and keeps pages and names. What it keeps for ever is what never changes;
 //! what changes has a lifetime of nothing and is asked for anew, but for the few things that stand in the way to all others,
-//! which are kept until [`Notices`] says otherwise.
-//!
-//! Event-order hazard: a notification about a directory must not be sent from a handler, because the kernel may hold that
-//! directory while it waits for us. They are sent by whoever commits; handlers never wait for that.
+//! which are kept until `notify.rs` says otherwise. Handlers never wait for that.
 
 use std::ffi::OsStr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -27,6 +25,7 @@ use crate::counters::{Counters, Operation};
 use crate::errno::errno;
 use crate::error::{Error, Result};
 use crate::inode::Ino;
+use crate::mount::kept;
 use crate::pool::Pool;
 use crate::view::{Entry, View};
 
@@ -325,37 +324,24 @@ impl Filesystem for Fuse {
     }
 }
 
-/// What the kernel is told without having asked. Of what it does not know it takes no notice.
-#[derive(Debug, Clone)]
-pub(crate) struct Notices(fuser::Notifier);
-
-impl Notices {
-    pub(crate) fn of(session: &fuser::BackgroundSession) -> Self {
-        Self(session.notifier())
-    }
-
-    /// The name does not stand for what it stood for.
-    pub(crate) fn name_changed(&self, parent: Ino, name: &str) -> std::io::Result<()> {
-        self.0.inval_entry(INodeNo(parent.0), OsStr::new(name))
-    }
-
-    /// The whole of a file that never changes.
-    pub(crate) fn push(&self, ino: Ino, bytes: &[u8]) -> std::io::Result<()> {
-        self.0.store(INodeNo(ino.0), 0, bytes)
-    }
-
-    /// Attributes and names, or bytes, are others now.
-    pub(crate) fn inode_changed(&self, ino: Ino) -> std::io::Result<()> {
-        self.0.inval_inode(INodeNo(ino.0), 0, 0)
-    }
+/// The kernel's end of it.
+pub(crate) enum Connection {
+    /// Just mounted.
+    New(OwnedFd),
+    /// Another process agreed on it with the kernel.
+    Begun { device: OwnedFd, replace: Replace },
 }
+
+/// Makes a descriptor refer to what another one refers to.
+type Replace = fn(BorrowedFd<'_>, BorrowedFd<'_>) -> std::io::Result<()>;
 
 /// What the event loop rests on.
 pub(crate) fn session(
     view: Arc<View>,
     counters: Arc<Counters>,
-    device: std::os::fd::OwnedFd,
+    connection: Connection,
     allow_other: bool,
+    ahead: Arc<Ahead>,
 ) -> Result<fuser::BackgroundSession> {
     let refused = |what: &'static str| {
         move |source| Error::Mount {
@@ -365,14 +351,25 @@ pub(crate) fn session(
     };
     let pool = Pool::new(2).map_err(refused("start the threads of the mount"))?;
     let acl = if allow_other { fuser::SessionACL::All } else { fuser::SessionACL::Owner };
-    let ahead = Ahead::new(Arc::clone(&view), Arc::clone(&counters));
-    let ahead = Arc::new(ahead.map_err(refused("start the threads of the mount"))?);
-    let begun = ahead.begin();
     let fuse = Fuse::new(view, counters, pool, ahead);
-    let session = fuser::Session::from_fd(fuse, device, acl, fuser::Config::default())
-        .map_err(refused("agree with the kernel on a protocol"))?;
-    let session = session.spawn().map_err(refused("start the event loop of the mount"))?;
-    // Nobody else sets it.
-    begun.get_or_init(|| Notices::of(&session));
+    let agree = |device| fuser::Session::from_fd(fuse, device, acl, fuser::Config::default());
+    let session = match connection {
+        Connection::New(device) => agree(device).map_err(refused("agree with the kernel on a protocol"))?,
+        Connection::Begun { device, replace } => {
+            take_over(agree, device, replace).map_err(refused("take the connection over"))?
+        }
+    };
+    session.spawn().map_err(refused("start the event loop of the mount"))
+}
+
+fn take_over(
+    agree: impl FnOnce(OwnedFd) -> std::io::Result<fuser::Session<Fuse>>,
+    device: OwnedFd,
+    replace: Replace,
+) -> std::io::Result<fuser::Session<Fuse>> {
+    let (greeted, _until_it_was_answered) = kept::greeted()?;
+    let session = agree(greeted)?;
+    replace(session.as_fd(), device.as_fd())?;
+    kept::resend(&device)?;
     Ok(session)
 }

@@ -23,11 +23,12 @@ mod counters;
 mod errno;
 mod fuse;
 mod mount;
+mod notify;
 mod pool;
 
 pub use attr::{Attr, Kind};
 pub use counters::{Counters, Operation};
 pub use error::{Error, Result};
 pub use inode::Ino;
-pub use mount::{Mount, detach};
-pub use view::{Bytes, DirEntry, Entry, Extras, ListTicks, Options, Outdated, View};
+pub use mount::{Kept, Mount, detach};
+pub use view::{Bytes, DirEntry, Entry, Extras, Isolate, ListTicks, Options, Outdated, Told, View};

@@ -30,6 +30,6 @@ pub mod migrate;
 pub use error::{Error, Result};
 pub use index::{Child, EntityRow, Lineage, Span, StateRow, TickRow, Version};
 pub use store::{
-    Committed, Config, Content, Dual, FORMAT, Freshness, Layout, Meta, Mutation, RecordConfig, Saved, Scope,
-    Store, StoreWriter, Upkeep, UpkeepStep,
+    Committed, Config, Content, Dual, FORMAT, Freshness, Layout, Meta, MountConfig, Mutation, RecordConfig,
+    Saved, Scope, Store, StoreWriter, Upkeep, UpkeepStep,
 };

@@ -133,19 +133,42 @@ impl Bench {
         names(&self.store().join("daemons"))
     }
 
-    /// Processes whose command line names this directory.
+    /// Processes whose command line names this directory, but for keepers of mounts.
     pub(crate) fn processes(&self) -> Vec<u32> {
+        self.all_processes(&|line| !line.contains("\0keep-mounts\0"))
+    }
+
+    pub(crate) fn keepers(&self) -> Vec<u32> {
+        self.all_processes(&|line| line.contains("\0keep-mounts\0"))
+    }
+
+    pub(crate) fn servers(&self) -> Vec<u32> {
+        self.all_processes(&|line| line.contains("\0serve-in-background\0"))
+    }
+
+    fn all_processes(&self, is_asked_for: &dyn Fn(&str) -> bool) -> Vec<u32> {
         let marker = self.path("").display().to_string();
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).into_owned();
-            if pid != std::process::id() && line.contains(marker.trim_end_matches('/')) && is_alive(pid) {
+            let names_this = line.contains(marker.trim_end_matches('/'));
+            if pid != std::process::id() && is_asked_for(&line) && names_this && is_alive(pid) {
                 found.push(pid);
             }
         }
         found
+    }
+
+    /// Kills processes, and the keepers before they can start the next.
+    pub(crate) fn kill_with_keepers(&self, pids: &[u32]) {
+        let keepers = self.keepers();
+        keepers.iter().for_each(|&pid| signal(pid, Signal::STOP));
+        for &pid in pids.iter().chain(&keepers) {
+            signal(pid, Signal::KILL);
+            wait_until("a process that was killed is gone", || !is_alive(pid));
+        }
     }
 
     /// Every file below a directory and its bytes.
@@ -168,10 +191,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        for pid in self.processes() {
-            signal(pid, Signal::KILL);
-            wait_until("a process that was killed is gone", || !is_alive(pid));
-        }
+        self.kill_with_keepers(&self.processes());
         // What a killed process left mounted would keep the directory from being removed.
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         for place in mounts.lines().filter_map(|line| line.split(' ').nth(4)) {

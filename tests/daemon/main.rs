@@ -8,6 +8,7 @@
 mod bench;
 
 mod acts;
+mod keeper;
 mod mount;
 mod moved;
 mod protocol;

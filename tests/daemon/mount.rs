@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::bench::{Bench, Running, is_alive, is_installed, names, signal, wait_until};
 
 /// Whether this machine can mount; says so where not.
-fn can_mount(bench: &Bench) -> bool {
+pub(crate) fn can_mount(bench: &Bench) -> bool {
     let device = std::fs::File::options().read(true).write(true).open("/dev/fuse");
     let can = device.is_ok() && (rustix::process::getuid().is_root() || is_installed("fusermount3"));
     if !can {
@@ -18,13 +18,13 @@ fn can_mount(bench: &Bench) -> bool {
     can && bench.path("app").is_dir()
 }
 
-fn is_mounted(place: &Path) -> bool {
+pub(crate) fn is_mounted(place: &Path) -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     mounts.lines().any(|line| line.split(' ').nth(4) == place.to_str() && line.contains(" fuse.tickfs "))
 }
 
 impl Bench {
-    fn mount(&self, args: &[&str]) -> u32 {
+    pub(crate) fn mount(&self, args: &[&str]) -> u32 {
         let printed = self.ok(&[&["mount", "--json"], args].concat());
         let mounted: Value = serde_json::from_str(&printed).unwrap();
         u32::try_from(mounted["pid"].as_u64().unwrap()).unwrap()
@@ -105,8 +105,7 @@ fn daemon_mount_replaces_what_a_killed_process_left_and_unmount_clears_it_away()
     }
     let history = bench.path("app.history");
     let kill = |pid| {
-        signal(pid, Signal::KILL);
-        wait_until("it is gone", || !is_alive(pid));
+        bench.kill_with_keepers(&[pid]);
         let not_connected = Some(rustix::io::Errno::NOTCONN.raw_os_error());
         let looked = || std::fs::metadata(&history).unwrap_err().raw_os_error();
         wait_until("nobody answers", || looked() == not_connected);

@@ -145,7 +145,9 @@ impl Project {
         std::fs::create_dir_all(&point).expect("a mount point");
         let mount = Arc::new(Mount::start(self.store.clone(), &point, options).expect("a mount"));
         let told = Arc::clone(&mount);
-        self.writer.on_commit(Arc::new(move |what| told.committed(what)));
+        self.writer.on_commit(Arc::new(move |what| {
+            told.committed(what);
+        }));
         Some(Mounted { point, mount })
     }
 }

@@ -3,3 +3,5 @@
 pub mod files;
 mod sys;
 pub mod variables;
+
+pub use sys::{isolate_thread, replace_descriptor};

@@ -100,6 +100,21 @@ fn receive(socket: &OwnedFd) -> io::Result<OwnedFd> {
     Err(io::Error::other("fusermount3 handed over no connection"))
 }
 
+/// Breaks the connection, if the mount is busy; else the mount is gone too. Only root may, and only root has to: what nobody serves
+/// any more breaks by itself, when whoever keeps it gives up.
+pub(super) fn abort(mountpoint: &Path) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    match rustix::mount::unmount(mountpoint, UnmountFlags::FORCE) {
+        Ok(()) | Err(rustix::io::Errno::BUSY | rustix::io::Errno::INVAL) => Ok(()),
+        Err(error) => Err(Error::Mount {
+            what: format!("could not break the connection of {}", mountpoint.display()),
+            source: error.into(),
+        }),
+    }
+}
+
 /// Takes the mount away from the name at once, and from whoever still reads when they end.
 pub(super) fn unmount(mountpoint: &Path) -> Result<()> {
     let failed = |source| Error::Mount {

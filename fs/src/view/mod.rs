@@ -13,6 +13,7 @@ mod options;
 
 mod names;
 mod now;
+mod told;
 
 mod contents;
 mod log;
@@ -44,7 +45,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tickfs_store::history::Moment;
-use tickfs_store::ids::{BranchNo, Tick, UnixNanos};
+use tickfs_store::ids::{Tick, UnixNanos};
 use tickfs_store::path::RelPath;
 use tickfs_store::runs::RunId;
 use tickfs_store::{Committed, Error as StoreError, Store, Version, render};
@@ -55,25 +56,15 @@ pub use listing::DirEntry;
 use listing::Listing;
 pub(crate) use listing::first_cookie;
 use now::Now;
-pub use options::{Extras, ListTicks, Options};
+pub use options::{Extras, Isolate, ListTicks, Options};
 pub(crate) use texts::Recipe;
+pub use told::{Outdated, Told};
 
 use crate::attr::{Attr, Kind, Owner};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::inode::{Fixed, Ino, Object};
 use crate::intern::{self, InternTable, Interned, Text};
-
-/// What the kernel may keep for ever unless it is told, and is to be told now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outdated {
-    pub inodes: Vec<Ino>,
-    pub names: Vec<(Ino, String)>,
-}
-
-fn labels_of(history: &tickfs_store::history::View) -> Vec<(BranchNo, String)> {
-    history.branches().listed().map(|branch| (branch.no, branch.label.clone())).collect()
-}
 
 /// One store, shown. Its answers do not depend on the order in which they are asked for.
 #[derive(Debug)]
@@ -87,9 +78,7 @@ pub struct View {
     /// How often the store has changed.
     changes: std::sync::atomic::AtomicU64,
     loading: Mutex<()>,
-    /// The names of branches, and which of them is active, as the kernel was last told.
-    labels: Mutex<Vec<(BranchNo, String)>>,
-    active: Mutex<Option<BranchNo>>,
+    told: Mutex<Told>,
     contents: contents::Contents,
     texts: texts::Texts,
     log: log::Log,
@@ -108,7 +97,7 @@ impl View {
 
     pub(crate) fn with_counters(store: Store, options: Options, counters: Arc<Counters>) -> Result<Self> {
         let now = Now::load(&store, 0)?;
-        let labels = labels_of(now.history());
+        let told = Told::of(now.history());
         Ok(Self {
             contents: contents::Contents::new(store.content().clone()),
             texts: texts::Texts::default(),
@@ -125,8 +114,7 @@ impl View {
             now: RwLock::new(Arc::new(now)),
             changes: 0.into(),
             loading: Mutex::new(()),
-            labels: Mutex::new(labels),
-            active: Mutex::default(),
+            told: Mutex::new(told),
         })
     }
 
@@ -135,23 +123,26 @@ impl View {
     pub fn committed(&self, _what: &Committed) -> Result<Outdated> {
         self.changes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let history = self.store.view()?;
-        let mut labels = self.labels.lock();
-        let mut outdated = Outdated { inodes: Vec::new(), names: Vec::new() };
-        let is = |no: BranchNo| history.branches().get(no).map(|branch| branch.label.as_str());
-        for (no, label) in labels.iter().filter(|(no, label)| is(*no) != Some(label)) {
-            outdated.names.push((Ino::of(Object::Fixed(Fixed::Branches))?, label.clone()));
-            outdated.inodes.push(Ino::of(Object::Branch(*no))?);
-        }
-        if let Some(active) = history.cursor().map(|cursor| cursor.branch) {
-            outdated.inodes.push(Ino::of(Object::Branch(active))?);
-            if self.active.lock().replace(active) != Some(active) {
-                outdated
-                    .inodes
-                    .extend(history.branches().listed().filter_map(|b| Ino::of(Object::Branch(b.no)).ok()));
+        self.told.lock().renew(&history)
+    }
+
+    /// What the kernel was told last of what it keeps until it is told otherwise.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        self.told.lock().clone()
+    }
+
+    /// This is what the kernel was told last, by whoever showed it before. Says what of that does not stand any more.
+    pub(crate) fn was_told(&self, before: Option<Told>) -> Result<Outdated> {
+        let history = self.store.view()?;
+        let mut told = self.told.lock();
+        match before {
+            Some(before) => {
+                *told = before;
+                told.renew(&history)
             }
+            None => told.everything(),
         }
-        *labels = labels_of(&history);
-        Ok(outdated)
     }
 
     /// The store as it is.

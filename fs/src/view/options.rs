@@ -1,5 +1,6 @@
 //! What whoever mounts may choose.
 
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use tickfs_store::history::Moment;
@@ -8,6 +9,9 @@ use tickfs_store::path::RelPath;
 
 /// Numbers of whoever records, for `stats.json`: a JSON object.
 pub type Extras = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// Gives the thread that calls it descriptors of its own: this one alone.
+pub type Isolate = fn(BorrowedFd<'_>) -> std::io::Result<OwnedFd>;
 
 /// How many ticks `branches/<b>/` and `ticks/` list. The others are found by their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Options {
     pub extras: Option<Extras>,
     /// Shows the history of this one file.
     pub single: Option<RelPath>,
+    /// So that a thread which waits in the kernel keeps nothing else of a killed process; `None`: it may.
+    pub isolate: Option<Isolate>,
 }
 
 impl std::fmt::Debug for Options {
@@ -47,7 +53,7 @@ impl Default for Options {
         let fsname = "tickfs".to_owned();
         let list_ticks = ListTicks::Newest(32);
         let moment = Arc::new(the_moment);
-        Self { allow_other: false, fsname, list_ticks, moment, extras: None, single: None }
+        Self { allow_other: false, fsname, list_ticks, moment, extras: None, single: None, isolate: None }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 pub struct Config {
     pub store: StoreConfig,
     pub record: RecordConfig,
+    pub mount: MountConfig,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -79,6 +80,19 @@ impl Default for RecordConfig {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MountConfig {
+    /// So many seconds whoever reads waits for the next process when the serving one died; then it is an error.
+    pub outage_max_seconds: u32,
+}
+
+impl Default for MountConfig {
+    fn default() -> Self {
+        Self { outage_max_seconds: 10 }
+    }
+}
+
 mod fsync_word {
     use super::Fsync;
     use serde::{Deserialize, Deserializer, de::Error};
@@ -136,7 +150,7 @@ mod tests {
     fn what_is_not_said_has_its_default() {
         let config = parse("").unwrap();
         assert_eq!((config.store.journal.fsync, config.store.journal_v2), (Fsync::Mutation, Dual::Off));
-        assert_eq!(config.record.max_file_size, 64 << 20);
+        assert_eq!((config.record.max_file_size, config.mount.outage_max_seconds), (64 << 20, 10));
     }
 
     /// Shows EL-51, EL-102: the values there are, and that any other is a config error.

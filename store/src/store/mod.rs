@@ -27,7 +27,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
-pub use config::{Config, Dual, RecordConfig};
+pub use config::{Config, Dual, MountConfig, RecordConfig};
 pub use layout::Layout;
 pub use maintain::{Upkeep, UpkeepStep};
 pub use mutation::{Content, Meta, Mutation, Saved};

@@ -1,11 +1,12 @@
-//! The verb of the background process, which no help names; see `serve::spawn`.
+//! The verbs of the background processes, which no help names; see `serve::spawn` and `serve::keeper`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::serve::message::Request;
-use crate::serve::spawn;
+use crate::serve::{keeper, spawn};
 
 /// What `tickfs daemon start` and `tickfs mount` run behind [`NAME`].
 #[derive(Debug, Parser)]
@@ -17,14 +18,41 @@ pub(crate) struct Arguments {
     request: Request,
 }
 
-pub(crate) const NAME: &str = "serve-in-background";
-
-/// `None`: something else was typed.
-pub(crate) fn asked() -> Option<Result<Arguments, clap::Error>> {
-    let mut words = std::env::args_os().skip(1);
-    (words.next()? == NAME).then(|| Arguments::try_parse_from(std::env::args_os().skip(1)))
+/// What a serving process runs behind [`KEEPER`].
+#[derive(Debug, Parser)]
+pub(crate) struct KeeperArguments {
+    #[arg(long)]
+    store: PathBuf,
+    #[arg(long)]
+    outage_max_seconds: u32,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    spawn::live(&arguments.store, &arguments.request)
+pub(crate) const NAME: &str = "serve-in-background";
+pub(crate) const KEEPER: &str = "keep-mounts";
+
+pub(crate) enum Background {
+    Server(Arguments),
+    Keeper(KeeperArguments),
+}
+
+/// `None`: something else was typed.
+pub(crate) fn asked() -> Option<Result<Background, clap::Error>> {
+    let verb = std::env::args_os().nth(1)?;
+    let words = std::env::args_os().skip(1);
+    if verb == NAME {
+        Some(Arguments::try_parse_from(words).map(Background::Server))
+    } else if verb == KEEPER {
+        Some(KeeperArguments::try_parse_from(words).map(Background::Keeper))
+    } else {
+        None
+    }
+}
+
+pub(crate) fn run(background: &Background) -> anyhow::Result<()> {
+    match background {
+        Background::Server(server) => spawn::live(&server.store, &server.request),
+        Background::Keeper(keeper) => {
+            keeper::process::live(&keeper.store, Duration::from_secs(keeper.outage_max_seconds.into()))
+        }
+    }
 }

@@ -96,6 +96,8 @@ pub(crate) enum Request {
     Run {
         facts: Box<RunFacts>,
     },
+    /// Go on with what a process before this one was asked for.
+    Continue,
     /// End the process.
     Stop,
 }

@@ -1,12 +1,13 @@
 //! The serving process of a store: it records, shows, and does what other commands ask for, until nothing needs it.
 //!
 //! `process` is the process, `recordings` and `showing` what it is asked for, `recorder` and `mounts` what it does that with,
-//! `connection` how it is spoken with, `spawn` how it comes about in the background. Everything else tickfs does works without it.
+//! `connection` how it is spoken with, `spawn` how it comes about in the background, `keeper` what goes on when it is killed. Everything else tickfs does works without it.
 
 pub(crate) mod alive;
 pub(crate) mod announce;
 pub(crate) mod connection;
 pub(crate) mod foreground;
+pub(crate) mod keeper;
 pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod metadata;

@@ -3,6 +3,7 @@
 //! Invariants:
 //!   * Nothing that is there is hidden: a mount point is an empty directory, or one that is made for it.
 //!   * A mount that nobody serves is replaced if it is of the same root, and left alone otherwise.
+//!   * The process that serves a mount never looks at it: killed meanwhile, it would wait for its own answer, and not end.
 //!   * What was made is written down in the store before, so that the next process can take it away.
 
 use std::io;
@@ -39,11 +40,16 @@ pub(crate) fn candidates(root: &Path, shown: &Path) -> Vec<Absolute> {
     beside.into_iter().chain(runtime.map(|dir| dir.join(&name))).map(Absolute).collect()
 }
 
-/// Makes the first candidate that can be used ready to be mounted on.
-pub(crate) fn prepare(store: &Store, root: &Path, candidates: &[Absolute]) -> anyhow::Result<MountPoint> {
+/// Makes the first candidate that can be used ready to be mounted on. What this process serves stays as it is.
+pub(crate) fn prepare(
+    store: &Store,
+    root: &Path,
+    candidates: &[Absolute],
+    served: &[Absolute],
+) -> anyhow::Result<MountPoint> {
     let mut why = Vec::new();
     for candidate in candidates {
-        match prepare_one(store, root, candidate) {
+        match prepare_one(store, root, candidate, served) {
             Err(error) if error.downcast_ref::<NotThere>().is_some() => why.push(error.to_string()),
             prepared => return prepared,
         }
@@ -61,7 +67,12 @@ struct NotThere {
     source: io::Error,
 }
 
-fn prepare_one(store: &Store, root: &Path, candidate: &Absolute) -> anyhow::Result<MountPoint> {
+fn prepare_one(
+    store: &Store,
+    root: &Path,
+    candidate: &Absolute,
+    served: &[Absolute],
+) -> anyhow::Result<MountPoint> {
     let at = candidate.0.as_path();
     let refuse = |why: String, next: &str| Err(Failure::new(why).at(at).next(next).into());
     let dir = store.layout().dir();
@@ -70,6 +81,12 @@ fn prepare_one(store: &Store, root: &Path, candidate: &Absolute) -> anyhow::Resu
     }
     if root.starts_with(at) {
         return refuse("a mount there would hide the root".to_owned(), "name another mount point");
+    }
+    if served.contains(candidate) {
+        return Err(shown_already(at).into());
+    }
+    if served.iter().any(|served| at.starts_with(&served.0)) {
+        return refuse("a mount point must not lie in a mount of tickfs".to_owned(), "name another");
     }
     if let Some(there) = mounted::at(at)? {
         replace_if_dead(store, root, &there)?;
@@ -112,15 +129,18 @@ fn replace_if_dead(store: &Store, root: &Path, there: &Mounted) -> anyhow::Resul
                 &MountPoint { at: Absolute(at.clone()), made: made_before(store, &Absolute(at.clone()))? },
             )
         }
-        (true, false) => Err(Failure::new("the history of this root is shown there already")
-            .at(at)
-            .next("`tickfs unmount` takes it away")
-            .into()),
+        (true, false) => Err(shown_already(at).into()),
         (false, _) => Err(Failure::new(format!("{} is mounted there", there.kind))
             .at(at)
             .next("name another mount point")
             .into()),
     }
+}
+
+fn shown_already(at: &Path) -> Failure {
+    Failure::new("the history of this root is shown there already")
+        .at(at)
+        .next("`tickfs unmount` takes it away")
 }
 
 /// Takes away what was made for a mount that is gone.
@@ -137,10 +157,15 @@ pub(crate) fn tidy(store: &Store, mount_point: &MountPoint) -> anyhow::Result<()
     forget(store, at)
 }
 
-/// Clears away what processes left that were killed: dead mounts, and the directories made for them.
-pub(crate) fn clear_leftovers(store: &Store, root: &Path) -> anyhow::Result<Vec<String>> {
+/// Clears away what processes left that were killed: dead mounts, and the directories made for them. What this process serves
+/// stays.
+pub(crate) fn clear_leftovers(
+    store: &Store,
+    root: &Path,
+    served: &[Absolute],
+) -> anyhow::Result<Vec<String>> {
     let mut notes = Vec::new();
-    for mount_point in written_down(store)? {
+    for mount_point in written_down(store)?.into_iter().filter(|noted| !served.contains(&noted.at)) {
         let at = &mount_point.at.0;
         match mounted::at(at)? {
             Some(there) if mounted::is_dead(at) => {

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tickfs_fs::{Extras, ListTicks, Mount, Options};
+use tickfs_fs::{Extras, Kept, ListTicks, Mount, Options};
 use tickfs_store::path::RelPath;
 use tickfs_store::{Store, StoreWriter};
 
+use super::keeper::message::KeptMount;
 use super::message::Absolute;
 use super::mounted;
 use super::mountpoint::{self, MountPoint};
@@ -22,6 +23,8 @@ pub(crate) struct Mounts(Arc<RwLock<Vec<Shown>>>);
 struct Shown {
     mount_point: MountPoint,
     file: Option<RelPath>,
+    allow_other: bool,
+    list_ticks: Option<u64>,
     mount: Arc<Mount>,
 }
 
@@ -35,12 +38,25 @@ pub(crate) struct Wish<'a> {
 }
 
 impl Mounts {
-    /// Every commit is told to every mount before it is told to anybody else.
-    pub(crate) fn follow(&self, writer: &StoreWriter) {
+    /// Every commit is told to every mount before it is told to anybody else. `told_other`: the kernel was told what it keeps.
+    pub(crate) fn follow(&self, writer: &StoreWriter, told_other: impl Fn() + Send + Sync + 'static) {
         let shown = Arc::clone(&self.0);
         writer.on_commit(Arc::new(move |committed| {
-            shown.read().iter().for_each(|shown| shown.mount.committed(committed));
+            let told = shown.read().iter().filter(|shown| shown.mount.committed(committed)).count();
+            if told > 0 {
+                told_other();
+            }
         }));
+    }
+
+    /// What is to be kept when this process is killed.
+    pub(crate) fn kept(&self) -> Vec<(KeptMount, Arc<Mount>)> {
+        let kept = |shown: &Shown| {
+            let Shown { mount_point, file, allow_other, list_ticks, mount } = shown.clone();
+            let told = Some(mount.view().told());
+            (KeptMount { mount_point, file, allow_other, list_ticks, told }, mount)
+        };
+        self.0.read().iter().map(kept).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -52,6 +68,10 @@ impl Mounts {
         shown.iter().map(|s| MountStatus { at: s.mount_point.at.clone(), file: s.file.clone() }).collect()
     }
 
+    pub(crate) fn places(&self) -> Vec<Absolute> {
+        self.0.read().iter().map(|shown| shown.mount_point.at.clone()).collect()
+    }
+
     /// Where the same is shown already, of these places.
     pub(crate) fn shown_at(&self, candidates: &[Absolute], file: Option<&RelPath>) -> Option<Absolute> {
         let shown = self.0.read();
@@ -61,23 +81,33 @@ impl Mounts {
 
     /// Shows history at a mount point that was prepared.
     pub(crate) fn show(&self, store: &Store, mount_point: MountPoint, wish: Wish<'_>) -> anyhow::Result<()> {
-        let options = Options {
-            allow_other: wish.allow_other,
-            fsname: mounted::source_of(wish.root),
-            list_ticks: wish.list_ticks.map_or(ListTicks::All, ListTicks::Newest),
-            extras: Some(wish.extras),
-            single: wish.file.cloned(),
-            ..Options::default()
-        };
-        let mount = match Mount::start(store.clone(), &mount_point.at.0, options) {
+        let mount = match Mount::start(store.clone(), &mount_point.at.0, options_of(&wish)) {
             Ok(mount) => Arc::new(mount),
             Err(error) => {
                 mountpoint::tidy(store, &mount_point)?;
                 return Err(error.into());
             }
         };
-        self.0.write().push(Shown { mount_point, file: wish.file.cloned(), mount });
+        self.add(mount_point, &wish, mount);
         Ok(())
+    }
+
+    /// Goes on with a mount that a process before this one showed.
+    pub(crate) fn take_over(
+        &self,
+        store: &Store,
+        mount_point: MountPoint,
+        wish: Wish<'_>,
+        kept: Kept,
+    ) -> anyhow::Result<()> {
+        let mount = Mount::take_over(store.clone(), &mount_point.at.0, options_of(&wish), kept)?;
+        self.add(mount_point, &wish, Arc::new(mount));
+        Ok(())
+    }
+
+    fn add(&self, mount_point: MountPoint, wish: &Wish<'_>, mount: Arc<Mount>) {
+        let (file, allow_other, list_ticks) = (wish.file.cloned(), wish.allow_other, wish.list_ticks);
+        self.0.write().push(Shown { mount_point, file, allow_other, list_ticks, mount });
     }
 
     /// Takes away the mount at a place, those of one file, or all. How many they were.
@@ -117,5 +147,17 @@ impl Mounts {
             }
         }
         failed.map_or(Ok(count), Err)
+    }
+}
+
+fn options_of(wish: &Wish<'_>) -> Options {
+    Options {
+        allow_other: wish.allow_other,
+        fsname: mounted::source_of(wish.root),
+        list_ticks: wish.list_ticks.map_or(ListTicks::All, ListTicks::Newest),
+        extras: Some(Arc::clone(&wish.extras)),
+        single: wish.file.cloned(),
+        isolate: Some(tickfs_tracer::isolate_thread),
+        ..Options::default()
     }
 }

@@ -4,7 +4,8 @@
 //!   * It listens before it does anything that takes long: who asks meanwhile waits, and knows for whom.
 //!   * Requests that change what is recorded come one after the other; asking for the status waits for none of them.
 //!   * Once it has begun to end, whoever asks is told so, and asks again of nobody or of the next.
-//!   * At the end: the last group is durable, mounts are gone, `daemons/` says nothing of it, and the socket's name is free.
+//!   * At the end: the last group is durable, mounts and their keeper are gone, `daemons/` says nothing of it, and the
+//!     socket's name is free.
 //!
 //! Lock order: `changing`, then `state`.
 
@@ -22,6 +23,7 @@ use tickfs_store::{Scope, StoreWriter};
 use tickfs_tracer::files::State as RecorderState;
 
 use super::announce::{Announcer, Line};
+use super::keeper::link::{Inheritance, Link};
 use super::log::Log;
 use super::message::{Answer, Request};
 use super::metadata;
@@ -54,6 +56,7 @@ pub(crate) struct Server {
     pub(super) changing: Mutex<()>,
     pub(super) engine: Engine,
     pub(super) mounts: Mounts,
+    pub(super) keeper: Arc<Link>,
     upkeep: Upkeep,
     pub(super) state: Mutex<State>,
     stage_changed: Condvar,
@@ -118,6 +121,7 @@ impl Server {
         let listener =
             socket::listen(&dir).with_context(|| format!("could not listen at {}", dir.display()))?;
         let writer = Arc::new(writer);
+        let keeper = Link::new(&dir, Arc::clone(&log), store.config().mount.outage_max_seconds);
         let upkeep = Upkeep::begin(&writer, Arc::clone(&log), FIRST_LOOK)?;
         let server = Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
@@ -130,6 +134,7 @@ impl Server {
             changing: Mutex::new(()),
             engine: Engine::default(),
             mounts: Mounts::default(),
+            keeper: Arc::new(keeper),
             upkeep,
             state: Mutex::new(State { threads, ..State::default() }),
             stage_changed: Condvar::new(),
@@ -138,9 +143,16 @@ impl Server {
             events,
         });
         connection::accept(&server, listener)?;
-        server.mounts.follow(&server.writer);
+        let this = server.this.clone();
+        let tell = move || this.upgrade().iter().for_each(|server| server.tell_keeper());
+        let inherited = server.keeper.inherit(tell.clone());
+        let Inheritance { mounts, standing } =
+            inherited.context("could not hear what a process before this one left")?;
+        server.mounts.follow(&server.writer, tell);
+        server.take_over(mounts);
         server.clean_up()?;
         server.watch_mounts()?;
+        server.resume(standing)?;
         Ok((server, receiver))
     }
 
@@ -175,12 +187,13 @@ impl Server {
     /// What lies in `daemons/` is of processes before this one, because this one has the lock.
     fn clean_up(&self) -> anyhow::Result<()> {
         let found = metadata::read_all(self.writer.store())?;
+        let served = self.mounts.places();
         let mut notes: Vec<String> = found.parked.iter().map(metadata::told_of_parked).collect();
         for (_, stale) in &found.recordings {
             metadata::remove(self.writer.store(), stale.file.as_ref())?;
             notes.push(format!("process {} was gone without a word", stale.pid));
         }
-        notes.extend(mountpoint::clear_leftovers(self.writer.store(), &self.scope.lock().root)?);
+        notes.extend(mountpoint::clear_leftovers(self.writer.store(), &self.scope.lock().root, &served)?);
         notes.iter().for_each(|note| self.log.line(note));
         self.state.lock().notes = notes;
         Ok(())
@@ -250,6 +263,7 @@ impl Server {
                 let pause = matches!(request, Request::Pause);
                 self.engine.set_paused(pause)?;
                 self.state.lock().paused = pause;
+                self.tell_keeper();
                 Answer::Met
             }
             Request::SetThreads { count } => {
@@ -257,6 +271,7 @@ impl Server {
                 self.engine.set_threads(*count)?;
                 self.state.lock().threads = *count;
                 self.write_metadata()?;
+                self.tell_keeper();
                 Answer::Met
             }
             Request::Act { act } => self.act(act)?,
@@ -268,6 +283,12 @@ impl Server {
                 self.mount(candidates, file.as_ref(), *allow_other, *list_ticks)?
             }
             Request::Unmount { at, file } => self.unmount(at.as_ref(), file.as_ref())?,
+            Request::Continue => {
+                if self.is_idle() {
+                    self.begin_to_end();
+                }
+                Answer::Met
+            }
             Request::Stop => {
                 self.begin_to_end();
                 Answer::Met
@@ -360,6 +381,7 @@ impl Server {
         let stopped = self.engine.stop();
         let store = self.writer.store();
         let unmounted = self.mounts.take_away(store, None, None).map(drop);
+        let kept_no_more = self.keeper.end();
         let recorded: Vec<Option<RelPath>> = self.state.lock().recordings.keys().cloned().collect();
         let cleaned: anyhow::Result<()> =
             recorded.iter().try_for_each(|file| metadata::remove(store, file.as_ref()).map(drop));
@@ -372,6 +394,11 @@ impl Server {
         drop(changing);
         self.hear_no_more();
         self.log.line("ends");
-        stopped.and(unmounted).and(cleaned).and(unnamed).and(rested.map_err(anyhow::Error::from))
+        stopped
+            .and(unmounted)
+            .and(kept_no_more)
+            .and(cleaned)
+            .and(unnamed)
+            .and(rested.map_err(anyhow::Error::from))
     }
 }

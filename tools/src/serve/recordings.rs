@@ -8,6 +8,7 @@ use tickfs_store::path::RelPath;
 use tickfs_store::render::{RECORDING, RecordingConfig, THREADS, ThreadConfig, spell_file_path};
 use tickfs_store::{Scope, Store, StoreWriter};
 
+use super::keeper::message::Standing;
 use super::message::Answer;
 use super::metadata::{self, Metadata};
 use super::process::Server;
@@ -47,6 +48,7 @@ impl Server {
             self.follow_recordings()?;
             return Err(error);
         }
+        self.tell_keeper();
         let mut state = self.state.lock();
         let every = interval.map(|seconds| format!(" every {seconds} s")).unwrap_or_default();
         self.log.line(&format!("records {what}{every}"));
@@ -65,8 +67,25 @@ impl Server {
         let ends = self.is_idle();
         if ends {
             self.begin_to_end();
+        } else {
+            self.tell_keeper();
         }
         Ok(Answer::Forgotten { was_recorded, ends })
+    }
+
+    /// Goes on with what a process before this one was asked for. What was saved meanwhile becomes one burst.
+    pub(super) fn resume(&self, standing: Option<Standing>) -> anyhow::Result<()> {
+        let Some(Standing { recordings, paused, threads }) = standing else { return Ok(()) };
+        {
+            let mut state = self.state.lock();
+            state.recordings = recordings.into_iter().map(|r| (r.file.clone(), r)).collect();
+            (state.paused, state.threads) = (paused, threads);
+        }
+        let begun = self.engine.set_paused(paused).and_then(|()| self.follow_recordings());
+        if let Err(error) = begun {
+            self.log.line(&format!("could not go on recording: {error:#}"));
+        }
+        self.write_metadata()
     }
 
     /// Makes the recorder record what there are recordings of, and nothing else.

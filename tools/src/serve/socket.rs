@@ -17,10 +17,12 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 
 use super::message::socket_of;
 
+const NAME: &str = "SOCKET";
+
 /// Listens. For the holder of the lock.
 pub(crate) fn listen(store: &Path) -> io::Result<UnixListener> {
     remove(store)?;
-    let (dir, path) = short(store)?;
+    let (dir, path) = short(store, NAME)?;
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     drop(dir);
@@ -38,7 +40,7 @@ pub(crate) fn remove(store: &Path) -> io::Result<()> {
 /// Speaks to whoever listens; `None` where nobody does. It does not wait: one who listens and is too busy even to be
 /// connected to is `WouldBlock`.
 pub(crate) fn connect(store: &Path) -> io::Result<Option<UnixStream>> {
-    let (_dir, path) = match short(store) {
+    let (_dir, path) = match short(store, NAME) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
@@ -66,11 +68,11 @@ pub(crate) fn peer(stream: impl AsFd) -> io::Result<Peer> {
     Ok(Peer { pid: credentials.pid, uid: credentials.uid.as_raw() })
 }
 
-/// The socket's path through a descriptor, which has to stay open until the path was used.
-fn short(store: &Path) -> io::Result<(File, PathBuf)> {
+/// A socket's path through a descriptor, which has to stay open until the path was used.
+pub(super) fn short(store: &Path, name: &str) -> io::Result<(File, PathBuf)> {
     let flags = (OFlags::PATH | OFlags::DIRECTORY).bits().cast_signed();
     let dir = OpenOptions::new().read(true).custom_flags(flags).open(store)?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join("SOCKET");
+    let path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
     Ok((dir, path))
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn remove(store: &Store, file: Option<&RelPath>) -> anyhow::Result<bo
 /// Removes the mount points that were made, where nothing is mounted any more.
 pub(crate) fn tidy_mounts(store: &Store, root: &Path) -> anyhow::Result<()> {
     if let Some(_lock) = lock(store)? {
-        mountpoint::clear_leftovers(store, root)?;
+        mountpoint::clear_leftovers(store, root, &[])?;
     }
     Ok(())
 }

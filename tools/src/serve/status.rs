@@ -24,7 +24,7 @@ pub(crate) struct Status {
     pub(crate) warnings: Vec<String>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recording {
     /// `None`: the whole root.
     pub(crate) file: Option<RelPath>,

@@ -1,13 +1,15 @@
-//! All unsafe code of the project: the memory that the tracer and the traced program share.
+//! All unsafe code of the project: the memory that the tracer and the traced program share, and descriptors.
 //!
 //! `agent/` is built by `build.rs` into two small libraries that the traced program loads; they use `layout`, `producer` and
 //! `raw` too. The tracer itself only reads.
 #![allow(unsafe_code, reason = "memory that two processes share has no safe form")]
 
 mod consumer;
+mod descriptor;
 #[cfg(all(test, target_arch = "x86_64"))]
 #[expect(dead_code, reason = "the agents need more of it")]
 mod fault;
+mod isolated;
 pub(crate) mod layout;
 #[cfg(test)]
 mod producer;
@@ -16,6 +18,8 @@ mod producer;
 mod raw;
 
 pub(crate) use consumer::{Next, Ring};
+pub use descriptor::replace_descriptor;
+pub use isolated::isolate_thread;
 
 /// The library that a traced Python program loads.
 pub(crate) const PYTHON_AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/python.so"));
