@@ -5,6 +5,7 @@
 
 mod bench;
 
+mod containers;
 mod drivers;
 mod ends;
 mod events;

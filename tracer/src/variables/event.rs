@@ -16,8 +16,12 @@ pub(super) struct Facts<'a> {
     pub(super) names: &'a str,
     /// `"function":…,"file":…,"line":…`
     pub(super) site: &'a str,
+    /// Where `before` and `after` stand in the value.
+    pub(super) at: usize,
     pub(super) before: &'a [u8],
     pub(super) after: &'a [u8],
+    /// Of all of the value, before and after.
+    pub(super) sizes: (usize, usize),
     pub(super) depth: Option<u64>,
     pub(super) thread: Option<u32>,
     /// JSON.
@@ -54,7 +58,7 @@ pub(super) fn open(json: &mut String, facts: &Facts<'_>) {
         "{{\"event_id\":\"{}-{}\",\"timestamp_ns\":{},{},{},\"deltas\":",
         facts.run, facts.number, facts.time_ns, facts.names, facts.site
     );
-    delta::write(json, facts.before, facts.after, facts.depth);
+    delta::write(json, facts.at, facts.before, facts.after, facts.depth);
     json.push_str(",\"thread_id\":");
     match facts.thread {
         Some(thread) => {
@@ -66,7 +70,7 @@ pub(super) fn open(json: &mut String, facts: &Facts<'_>) {
     json.push_str(facts.sql);
     json.push_str(",\"scope\":");
     json.push_str(facts.scope);
-    let (before, after) = (facts.before.len(), facts.after.len());
+    let (before, after) = facts.sizes;
     if before != after {
         let _infallible = write!(json, ",\"size_before\":{before},\"size_after\":{after}");
     }
@@ -128,8 +132,10 @@ mod tests {
             time_ns: 1_707_916_400_000_000_000,
             names: UNKNOWN,
             site: r#""function":"main","file":"a.py","line":3"#,
+            at: 0,
             before,
             after,
+            sizes: (before.len(), after.len()),
             depth: None,
             thread: None,
             sql: "null",

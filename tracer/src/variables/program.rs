@@ -19,6 +19,7 @@ const BOOT: &str = include_str!("../shims/python/boot.py");
 /// In the order in which they rest on each other.
 const PYTHON_SHIM: &[(&str, &str)] = &[
     ("values", include_str!("../shims/python/values.py")),
+    ("mirror", include_str!("../shims/python/mirror.py")),
     ("rewrite", include_str!("../shims/python/rewrite.py")),
     ("wrap", include_str!("../shims/python/wrap.py")),
     ("memory", include_str!("../shims/python/memory.py")),

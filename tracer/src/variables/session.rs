@@ -306,21 +306,34 @@ impl Session<'_> {
     }
 
     fn patch(&mut self, fixed: Fixed, payload: &[u8]) {
-        let known = self.symbols.instances.get(&fixed.variable).and_then(|instance| instance.value.as_ref());
+        let known =
+            self.symbols.instances.get_mut(&fixed.variable).and_then(|instance| instance.value.as_mut());
         let number = |at: usize| {
             let bytes = payload.get(at..at + 8)?.try_into().ok()?;
             usize::try_from(u64::from_le_bytes(bytes)).ok()
         };
-        let patched = known.zip(number(0).zip(number(8))).and_then(|(value, (at, removed))| {
-            let mut value = value.clone();
+        let piece = known.zip(number(0).zip(number(8))).and_then(|(value, (at, removed))| {
             let end = at.checked_add(removed).filter(|&end| end <= value.bytes.len())?;
-            value.bytes.splice(at..end, payload[16..].iter().copied());
-            Some(value)
+            let added = &payload[16..];
+            // What stands behind the piece moves, unless it is replaced by as many bytes.
+            let moved = if removed == added.len() { end } else { value.bytes.len() };
+            let before = value.bytes[at..moved].to_vec();
+            let size = value.bytes.len();
+            value.bytes.splice(at..end, added.iter().copied());
+            Some((at, before, size))
         });
-        match patched {
-            Some(value) => self.value(fixed, value),
-            None => self.sink.counts.damaged += 1,
+        let Some((at, before, size)) = piece else {
+            self.sink.counts.damaged += 1;
+            return;
+        };
+        let Some(instance) = self.symbols.instances.get(&fixed.variable) else { return };
+        let Some(value) = &instance.value else { return };
+        let after_end = at + before.len() + value.bytes.len() - size;
+        if value.bytes.get(at..after_end) == Some(&before[..]) {
+            self.sink.counts.unchanged += 1;
+            return;
         }
+        self.changed(fixed, &Changed { at, size, before: &before });
     }
 
     /// A new value of a variable: its first one, or an event.
@@ -344,16 +357,18 @@ impl Session<'_> {
 
     /// An event: the variable has another value than before.
     fn tell(&mut self, fixed: Fixed, before: &Value) {
+        self.changed(fixed, &Changed { at: 0, size: before.bytes.len(), before: &before.bytes });
+    }
+
+    /// An event of a variable that has its new value already.
+    fn changed(&mut self, fixed: Fixed, changed: &Changed<'_>) {
         let Some(instance) = self.symbols.instances.get(&fixed.variable) else { return };
         self.events += 1;
         let number = instance.variable;
         let (depth, threads, sql) = (instance.depth, instance.threads, instance.sql);
-        let (Some(instance), Some(variable)) =
-            (self.symbols.instances.get(&fixed.variable), self.symbols.variables.get(number as usize - 1))
-        else {
-            return;
-        };
+        let Some(variable) = self.symbols.variables.get(number as usize - 1) else { return };
         let Some(value) = instance.value.as_ref() else { return };
+        let after_end = changed.at + changed.before.len() + value.bytes.len() - changed.size;
         self.line.clear();
         let facts = Facts {
             run: self.sink.options.run.as_str(),
@@ -361,8 +376,10 @@ impl Session<'_> {
             time_ns: fixed.time_ns,
             names: &variable.names,
             site: self.symbols.site(fixed.site),
-            before: &before.bytes,
-            after: &value.bytes,
+            at: changed.at,
+            before: changed.before,
+            after: &value.bytes[changed.at..after_end],
+            sizes: (changed.size, value.bytes.len()),
             depth,
             thread: threads.then_some(fixed.thread),
             sql: if sql { self.symbols.context(fixed.sql) } else { "null" },
@@ -395,8 +412,10 @@ impl Session<'_> {
             time_ns: fixed.time_ns,
             names: event::UNKNOWN,
             site: self.symbols.site(fixed.site),
+            at: 0,
             before: &[],
             after: &value.bytes,
+            sizes: (0, value.bytes.len()),
             depth: self.depth,
             thread: None,
             sql: "null",
@@ -409,6 +428,14 @@ impl Session<'_> {
             kept.writer.stray(self.line.as_bytes());
         }
     }
+}
+
+/// What a value was before, from a place on; up to there, and behind what it is told of, it is the same.
+struct Changed<'a> {
+    at: usize,
+    before: &'a [u8],
+    /// Of all of the value.
+    size: usize,
 }
 
 /// Where events go.

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 
-from _tickfs import memory, rewrite, values, wrap
+from _tickfs import memory, mirror, rewrite, values, wrap
 
 agent = None
 settings = None
@@ -101,6 +101,7 @@ def hold(variable, value, fresh=True, alone=None):
     A value that others hold too is not replaced by one that tells: they would not see its changes.
     """
     held = traced[variable]
+    wrap.mirrors.pop(variable, None)
     former = held.value()
     if former is not None and former is not value:
         wrap.release(former)
@@ -260,12 +261,24 @@ def changed(variable, value, frame):
     site = site_of(frame)
     if memory.changed(variable, site):
         return
+    known = mirror.of(value) if type(value).__base__ in wrap.FAST else None
+    if known is not None and len(known.text) <= values.LIMIT:
+        wrap.mirrors[variable] = known
+        encoded = values.TEXT, known.text
+        del known.text
+    else:
+        wrap.mirrors.pop(variable, None)
+        encoded = None
     try:
-        agent.value(variable, site, *values.encode(value))
+        agent.value(variable, site, *encoded or values.encode(value))
         if variable in memory.homeless:
             memory.adopt(value, variable)
     except ValueError as error:
         say(note=f"{traced[variable].name}: {error}; this change is not recorded")
+
+
+def patched(variable, piece, frame):
+    agent.patch(variable, site_of(frame), mirror.patch(*piece))
 
 
 def forgotten(variable):
@@ -370,6 +383,7 @@ def finish():
 def install(native, given):
     global agent, settings, scopes
     agent, settings, scopes = native, given, given["scopes"]
+    wrap.patched = patched
     wrap.changed, wrap.assigned, wrap.forgotten, wrap.fresh_counts = changed, assigned, forgotten, fresh_counts
     wrap.memory = memory
     builtins.watch = watch

@@ -1,7 +1,10 @@
 # Values that tell when they are changed in place: subclasses whose mutators are followed by a record.
 import functools
 import sys
+import threading
 import weakref
+
+from _tickfs import mirror
 
 memory = None  # the shim's part that knows watched memory; set by the runtime
 
@@ -22,12 +25,15 @@ PLAIN = (int, float, str, bytes, bool, type(None), complex, tuple, frozenset, ra
 
 # Set by the runtime.
 changed = None  # (variable, value, frame)
+patched = None  # (variable, a piece of its text, frame)
 assigned = None  # (variable, object, name of its attribute, frame, whether nobody else holds its value)
 forgotten = None  # (variable)
 fresh_counts = None
 HERE = sys._getframe().f_code.co_filename
 classes = {}
 objects = {}  # id -> Held
+mirrors = {}  # variable -> the mirror of its container
+lock = threading.RLock()  # a mirror is changed in the order in which its container is
 
 
 def base_of(value):
@@ -116,8 +122,9 @@ def telling(cls, base):
     """The subclass of `cls` that tells; `None` where none can be made."""
     if cls not in classes:
         names = [name for name in MUTATORS[base].split() if hasattr(cls, name)]
+        fast = FAST.get(cls, ())
         followed = following_array if base == "ndarray" else following
-        space = {name: followed(getattr(cls, name)) for name in names}
+        space = {name: (mirrored if name in fast else followed)(getattr(cls, name)) for name in names}
         space.update(_tickfs_=None, __reduce_ex__=reducing(cls), __module__=cls.__module__, __qualname__=cls.__qualname__)
         try:
             # numpy prints the name of any subclass, where it prints `array` for its own.
@@ -129,13 +136,13 @@ def telling(cls, base):
     return classes[cls]
 
 
-def following(method):
+def following(method, depth=1):
     def mutator(self, *arguments, **named):
         try:
             return method(self, *arguments, **named)
         finally:
             if self._tickfs_ is not None:
-                frame = sys._getframe(1)
+                frame = sys._getframe(depth)
                 changed(self._tickfs_, self, frame.f_back if frame.f_code.co_filename == HERE else frame)
 
     mutator.__name__, mutator.__qualname__ = method.__name__, method.__qualname__
@@ -158,6 +165,33 @@ def following_array(method):
         finally:
             changed(variable, self, sys._getframe(1))
         return self if result is twin else result
+
+
+FAST = {list: mirror.ListMirror.fast, dict: mirror.DictMirror.fast, set: mirror.SetMirror.fast}
+
+
+def mirrored(method):
+    """Tells of the element that was changed, where the lengths of all are known."""
+    name, whole = method.__name__, following(method, 2)
+
+    def mutator(self, *arguments, **named):
+        known = mirrors.get(self._tickfs_)
+        if known is None or named:
+            return whole(self, *arguments, **named)
+        with lock:
+            before = len(self)
+            try:
+                result = method(self, *arguments)
+            except BaseException:
+                if len(self) != before:
+                    changed(self._tickfs_, self, sys._getframe(1))
+                raise
+            piece = known.change(name, self, arguments, before, result)
+            if piece is None:
+                changed(self._tickfs_, self, sys._getframe(1))
+            elif piece:
+                patched(self._tickfs_, piece, sys._getframe(1))
+        return result
 
     mutator.__name__, mutator.__qualname__ = method.__name__, method.__qualname__
     mutator.__doc__ = method.__doc__
