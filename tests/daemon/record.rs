@@ -386,6 +386,8 @@ fn daemon_looks_into_a_directory_as_soon_as_it_may() {
     bench.write("f", "two");
     wait_until("it records what it may", || bench.listing()["process"]["ticks"] != 0);
     assert!(unread());
+    let told = bench.ok(&["status"]);
+    assert!(told.contains("\n  d  cannot be read: permission denied\n"), "{told}");
     set_mode(0o755);
     wait_until("what lies in it is recorded", || bench.ok(&["log", "--each"]).contains("d/inside"));
     bench.write("d/inside", "more than one");

@@ -88,3 +88,24 @@ fn daemon_status_without_a_daemon_or_a_store_is_a_sentence_and_creates_nothing()
     assert_eq!(bench.ok(&["daemon", "status", "--file", "f"]), "no daemon is running for f\n");
     assert_eq!(bench.bytes_of(&bench.store()), before);
 }
+
+#[test]
+fn daemon_that_ended_or_was_killed_leaves_a_status_that_says_since_when_nothing_is_recorded() {
+    let bench = Bench::new();
+    let since = || -> Option<String> {
+        let status: serde_json::Value = serde_json::from_str(&bench.ok(&["status", "--json"])).unwrap();
+        status["not_recorded_since"].as_str().map(str::to_owned)
+    };
+    bench.ok(&["init"]);
+    assert_eq!(since(), None, "nobody has recorded yet");
+    let pid = bench.start(&[]);
+    assert_eq!(since(), None, "somebody records");
+    signal(pid, Signal::KILL);
+    wait_until("it is gone", || !is_alive(pid));
+    let killed = since().unwrap();
+    bench.start(&[]);
+    bench.ok(&["daemon", "stop"]);
+    assert!(since().unwrap() > killed);
+    let told = bench.ok(&["status"]);
+    assert!(told.contains("served by:      no process since just now: `tickfs daemon start`"), "{told}");
+}

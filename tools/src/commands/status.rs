@@ -7,8 +7,9 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 use tickfs_store::history::View;
-use tickfs_store::ids::Tick;
-use tickfs_store::journal::entry::ItemType;
+use tickfs_store::ids::{Tick, UnixMillis};
+use tickfs_store::journal::entry::{Action, ItemType};
+use tickfs_store::journal::{JournalDir, JournalReader, ReadOptions};
 use tickfs_store::path::RelPath;
 use tickfs_store::render::{Layer, RECORDING, RecordingConfig, spell_file_path};
 use tickfs_store::{Scope, Store};
@@ -61,6 +62,9 @@ struct Status {
     partial: Vec<PutBack>,
     last_recorded_at: Option<String>,
     served_by: Option<i32>,
+    /// When recording ended. What happened since then is recorded by the next command that changes something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_recorded_since: Option<String>,
     ignored: Vec<NotRecorded>,
     warnings: Vec<String>,
 }
@@ -111,6 +115,11 @@ fn of_store(arguments: &Arguments, store: Store) -> anyhow::Result<Status> {
     status.root = Some(about.scope.root.display().to_string());
     status.served_by =
         Conversation::open(about.store.layout().dir())?.map(|served| served.pid().as_raw_nonzero().get());
+    if status.served_by.is_none() {
+        let recorded = status.last_recorded_at.as_deref().and_then(UnixMillis::from_iso);
+        status.not_recorded_since =
+            ended_at(&view)?.map(|ended| Some(ended).max(recorded).unwrap_or(ended).to_iso());
+    }
     status.file = file;
     if status.file.is_none() && about.scope.files.is_none() {
         match ignored(&about.store, &about.scope, arguments.ignored) {
@@ -124,6 +133,17 @@ fn of_store(arguments: &Arguments, store: Store) -> anyhow::Result<Status> {
             .push("a move was interrupted: the next command that changes something sees to it".to_owned());
     }
     Ok(status)
+}
+
+/// When the last recorder said that it ends; of one that was killed when it began. `None`: there was none yet.
+fn ended_at(view: &View) -> anyhow::Result<Option<UnixMillis>> {
+    let told = view.observed(&[Action::SessionStart, Action::SessionEnd], 1)?;
+    let Some((seq, _)) = told.into_iter().max_by_key(|(seq, _)| *seq) else { return Ok(None) };
+    let store = view.store();
+    let options = ReadOptions::from(seq).with_archive().until(seq);
+    let mut reader =
+        JournalReader::open(store.disk(), &JournalDir::new(&store.layout().journal()), options)?.whole()?;
+    Ok(reader.next()?.and_then(|entry| UnixMillis::from_iso(&entry.line.ts)))
 }
 
 fn recorded(view: &View, scope: &Scope, file: Option<&RelPath>) -> anyhow::Result<Status> {
@@ -226,12 +246,14 @@ fn print(status: &Status, out: &mut impl Write) -> anyhow::Result<()> {
     let by_events = if status.tracked { "none, changes are noticed as they happen" } else { "none" };
     row("interval", status.interval.map_or_else(|| by_events.to_owned(), |seconds| format!("{seconds} s")));
     row("counts", many);
-    let when = status.last_recorded_at.as_deref().and_then(tickfs_store::ids::UnixMillis::from_iso);
+    let when = status.last_recorded_at.as_deref().and_then(UnixMillis::from_iso);
     if let Some(at) = when {
         row("last recorded", ago(at, now::now()));
     }
     if status.root.is_some() {
-        let nobody = || "no process: `tickfs daemon start` records from now on".to_owned();
+        let since = status.not_recorded_since.as_deref().and_then(UnixMillis::from_iso);
+        let since = since.map_or_else(String::new, |at| format!(" since {}", ago(at, now::now())));
+        let nobody = || format!("no process{since}: `tickfs daemon start` records from now on");
         row("served by", status.served_by.map_or_else(nobody, |pid| format!("process {pid}")));
     }
     output::table(out, &rows)?;

@@ -117,6 +117,10 @@ pub enum Reason {
     },
     /// The store records single files, and this is none of them.
     NotNamed,
+    /// It may not be read: it is recorded as soon as it may.
+    Unreadable {
+        why: String,
+    },
 }
 
 impl std::fmt::Display for Reason {
@@ -137,6 +141,7 @@ impl std::fmt::Display for Reason {
             }
             Self::Rule { file, pattern } => write!(f, "{file} ({pattern})"),
             Self::NotNamed => f.write_str("only named files are recorded here"),
+            Self::Unreadable { why } => write!(f, "cannot be read: {why}"),
         }
     }
 }

@@ -141,7 +141,7 @@ pub(crate) fn ignored(place: &Place, rules: &mut Rules, limit: usize) -> Result<
     struct Excluded {
         found: Vec<Ignored>,
         limit: usize,
-        failed: Option<Error>,
+        root: Option<Error>,
     }
     impl Visitor for Excluded {
         fn path(&mut self, _path: &RelPath, _stat: &Stat) {}
@@ -153,13 +153,16 @@ pub(crate) fn ignored(place: &Place, rules: &mut Rules, limit: usize) -> Result<
         }
 
         fn unreadable(&mut self, path: &RelPath, error: io::Error) {
-            self.failed.get_or_insert_with(|| Error::io("look into", path.as_path())(error));
+            match path.is_root() {
+                true => self.root = Some(Error::io("look into", path.as_path())(error)),
+                false => {
+                    let why = Reason::Unreadable { why: error.kind().to_string() };
+                    self.excluded(Ignored { path: path.clone(), is_dir: false, why });
+                }
+            }
         }
     }
-    let mut excluded = Excluded { found: Vec::new(), limit, failed: None };
+    let mut excluded = Excluded { found: Vec::new(), limit, root: None };
     walk(place, rules, &RelPath::root(), &mut excluded);
-    match excluded.failed {
-        Some(error) if excluded.found.is_empty() => Err(error),
-        _ => Ok(excluded.found),
-    }
+    excluded.root.map_or(Ok(excluded.found), Err)
 }
