@@ -1,5 +1,7 @@
 //! Reads ahead among small files: whoever reads two files of a directory that was just listed will read the others too, and
-//! then it costs less to give the kernel their bytes than to be asked for each.
+//! then it costs less to give the kernel their bytes than to be asked for each. Whoever does so walks through a tree: for a while the
+//! files of what is listed next are given at once. Whether they were read cannot be seen, so that now and then one listing is
+//! left alone to see whether two of its files are asked for.
 //!
 //! Only versions, which never change, are pushed. A thread of its own reads them, and another one gives them to the kernel: that one
 //! waits where the kernel is about to read the same page, and answers must not wait behind it.
@@ -24,6 +26,8 @@ const LONGEST: u64 = 64 * 1024;
 const AT_ONCE: u64 = 2 * 1024 * 1024;
 /// So many files of it must have been read before the others are.
 const ENOUGH: u32 = 2;
+/// And then the files of so many listings after it are given at once.
+const WALK: u32 = 32;
 
 /// Files of one answer to READDIRPLUS, and what was read of them.
 #[derive(Debug, Default)]
@@ -34,9 +38,16 @@ struct Listed {
     reads: u32,
 }
 
+#[derive(Debug, Default)]
+struct Seen {
+    listed: VecDeque<Listed>,
+    /// Listings that are not waited for any more.
+    walk: u32,
+}
+
 #[derive(Debug)]
 pub(crate) struct Ahead {
-    listed: Mutex<VecDeque<Listed>>,
+    seen: Mutex<Seen>,
     queue: Sender<Vec<(Ino, u64)>>,
 }
 
@@ -54,7 +65,7 @@ impl Ahead {
                 }
             }
         })?;
-        Ok(Self { listed: Mutex::default(), queue })
+        Ok(Self { seen: Mutex::default(), queue })
     }
 
     /// The kernel knows these now.
@@ -65,38 +76,48 @@ impl Ahead {
                 && matches!(attr.ino.object(), Some(Object::Version { .. } | Object::Saved { .. }))
         };
         let files: Vec<(Ino, u64)> = attrs.iter().filter(small).map(|attr| (attr.ino, attr.size)).collect();
+        let mut seen = self.seen.lock();
+        if seen.walk > 0 && !files.is_empty() {
+            seen.walk -= 1;
+            drop(seen);
+            return self.give(files.into_iter());
+        }
         if files.len() <= ENOUGH as usize {
             return;
         }
         let read = files.iter().map(|&(ino, _)| (ino, false)).collect();
-        let mut listed = self.listed.lock();
-        if listed.len() == LISTINGS {
-            listed.pop_front();
+        if seen.listed.len() == LISTINGS {
+            seen.listed.pop_front();
         }
-        listed.push_back(Listed { files, read, reads: 0 });
+        seen.listed.push_back(Listed { files, read, reads: 0 });
     }
 
     /// The kernel asks for the first bytes of this one.
     pub(crate) fn reads(&self, ino: Ino) {
-        let mut listed = self.listed.lock();
-        let Some(place) = listed.iter().rposition(|batch| batch.read.contains_key(&ino)) else { return };
-        let batch = &mut listed[place];
+        let mut seen = self.seen.lock();
+        let Some(place) = seen.listed.iter().rposition(|batch| batch.read.contains_key(&ino)) else { return };
+        let batch = &mut seen.listed[place];
         if batch.read.insert(ino, true) == Some(false) {
             batch.reads += 1;
         }
         if batch.reads < ENOUGH {
             return;
         }
-        let Some(Listed { files, read, .. }) = listed.remove(place) else { return };
-        drop(listed);
+        seen.walk = WALK;
+        let Some(Listed { files, read, .. }) = seen.listed.remove(place) else { return };
+        drop(seen);
+        self.give(files.into_iter().filter(|(ino, _)| !read[ino]));
+    }
+
+    fn give(&self, files: impl Iterator<Item = (Ino, u64)>) {
         let mut room = AT_ONCE;
-        let unread = files.into_iter().filter(|(ino, _)| !read[ino]).take_while(|&(_, size)| {
+        let fitting = files.take_while(|&(_, size)| {
             let fits = size <= room;
             room = room.saturating_sub(size);
             fits
         });
         // It fails only where the thread is gone; then nothing is read ahead.
-        if let Err(refused) = self.queue.send(unread.collect()) {
+        if let Err(refused) = self.queue.send(fitting.collect()) {
             drop(refused);
         }
     }

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
 
 use crate::counters::{Counters, Operation};
 use crate::inode::Ino;
@@ -34,6 +35,9 @@ pub(crate) struct Contents {
 
 /// So many contents may wait to be told.
 const WAITING: usize = 32;
+/// So long it is waited until the kernel knows a file, and then twice as long, until it is too long.
+const FIRST_PAUSE: Duration = Duration::from_micros(100);
+const LAST_PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 pub(crate) struct Notices {
@@ -52,10 +56,12 @@ impl Notices {
             // Whoever asked may be gone.
             drop(answer.send(kernel.tell(&changes)));
         })?;
+        let mut is_patient = true;
         let (contents, pushed) = sync_channel::<Contents>(WAITING);
         start("tickfs-contents", device, isolate, pushed, move |kernel, contents| {
-            // The kernel may have let go of it by now; then there is nothing to be done.
-            if kernel.store(contents.ino, 0, &contents.bytes).is_ok() {
+            // Where one was not known at last, the others may be those of a reader who is gone.
+            is_patient = kernel.give(&contents, is_patient);
+            if is_patient {
                 counters.count(Operation::Pushed);
             }
         })?;
@@ -126,12 +132,26 @@ impl Kernel {
         Ok(())
     }
 
-    fn store(&self, ino: Ino, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Whoever listed a directory may not have looked at the answer yet, and then the kernel does not know its files: that takes a
+    /// moment. It may also have let go of them by now; then there is nothing to be done.
+    fn give(&self, contents: &Contents, is_patient: bool) -> bool {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.store(contents.ino, 0, &contents.bytes) {
+                Ok(false) if is_patient && pause < LAST_PAUSE => std::thread::sleep(pause),
+                stored => return stored.unwrap_or(false),
+            }
+            pause *= 2;
+        }
+    }
+
+    /// `false`: the kernel does not know the file.
+    fn store(&self, ino: Ino, offset: u64, bytes: &[u8]) -> io::Result<bool> {
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         self.send(STORE, &[&native(ino.0), &native(offset), &half(len), &half(0), bytes])
     }
 
-    fn send(&self, what: u32, parts: &[&[u8]]) -> io::Result<()> {
+    fn send(&self, what: u32, parts: &[&[u8]]) -> io::Result<bool> {
         const HEADER: usize = 16;
         let len = HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
         let len = u32::try_from(len).map_err(io::Error::other)?;
@@ -140,7 +160,8 @@ impl Kernel {
         let mut all = vec![IoSlice::new(&header)];
         all.extend(parts.iter().map(|part| IoSlice::new(part)));
         match rustix::io::writev(&self.0, &all) {
-            Ok(_) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -27,6 +27,7 @@ mod recorder;
 mod save;
 mod scale;
 mod stream;
+mod wide;
 
 use anyhow::{Result, bail};
 

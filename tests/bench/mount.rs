@@ -14,11 +14,11 @@ use tickfs_store::Content;
 use tickfs_store::path::RelPath;
 use tickfs_tests::corpus::Corpus;
 
-use crate::Size;
 use crate::figure::{Figure, Samples, line, timed};
 use crate::floor::FloorMount;
 use crate::keeping::{self, Durable};
 use crate::scratch::{copy, scratch};
+use crate::{Size, wide};
 
 pub(crate) fn measure(size: Size) -> Result<()> {
     let scratch = scratch()?;
@@ -28,7 +28,8 @@ pub(crate) fn measure(size: Size) -> Result<()> {
     place.passes(size)?;
     place.versions()?;
     place.neighbours()?;
-    place.big(size)
+    place.big(size)?;
+    wide::measure(size)
 }
 
 /// A store with a history, and plain directories that hold what two of its trees do.
@@ -271,7 +272,7 @@ fn read_through(path: &Path) -> Result<Figure> {
 /// First and second pass over what backup programs mount, where they are installed.
 fn peers(dir: &Path, plain: &Path, command: &[&str]) -> Result<Vec<(&'static str, [Figure; 2])>> {
     let mut figures = Vec::new();
-    for peer in [RESTIC, BORG] {
+    for peer in [RESTIC, BORG, BUP] {
         if Command::new(peer.name).arg(peer.version).output().is_err() {
             continue;
         }
@@ -308,12 +309,21 @@ const BORG: Peer = Peer {
     mount: "exec borg mount -f $repo::one $at",
     tree: "",
 };
+/// A date is between the name and the path; the newest one is called `latest`.
+const BUP: Peer = Peer {
+    name: "bup",
+    version: "--version",
+    keep: "bup init && bup index $plain && bup save -q -n one $plain",
+    mount: "exec bup fuse -f $at",
+    tree: "one/latest",
+};
 
 impl Peer {
     fn shell(self, script: &str, dir: &Path, plain: &Path) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         shell.env("repo", dir.join(format!("{}-repo", self.name))).env("plain", plain);
+        shell.env("BUP_DIR", dir.join(format!("{}-repo", self.name)));
         shell.env("at", dir.join(format!("{}-mount", self.name))).env("RESTIC_PASSWORD", "x");
         shell
             .env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes")

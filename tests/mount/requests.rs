@@ -170,3 +170,29 @@ fn small_files_are_pushed_once_two_of_them_were_read() {
     });
     assert_eq!(requests.get("read"), None, "{requests:?}");
 }
+
+/// Whoever reads through a tree is given what is listed next before asking; whoever only lists is given nothing.
+#[test]
+fn what_a_reader_of_a_tree_lists_next_is_pushed_at_once() {
+    let project = project();
+    let Some(mounted) = project.mount() else { return };
+    let tree = mounted.path("branches/main/@2");
+    let pushed = || mounted.mount().counters().all()["pushed"];
+    let list = |dirs: std::ops::Range<usize>| {
+        dirs.for_each(|dir| drop(run("ls", &["-l"], &tree.join(format!("dir-{dir:02}")))));
+    };
+    list(2..6);
+    assert_eq!(pushed(), 0);
+    for name in ["file-01.txt", "file-02.txt"] {
+        fs::read(tree.join("dir-03").join(name)).unwrap();
+    }
+    list(6..14);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    // The others of that directory, and of those behind it; not each of them, where the machine is slow to know what it was told.
+    while pushed() < 13 + 15 {
+        assert!(std::time::Instant::now() < until, "{} files were pushed", pushed());
+        std::thread::yield_now();
+    }
+    let requests = asked(&mounted, || drop(run("grep", &["-rc", "needle"], &tree)));
+    assert!(requests["read"] < 300 - 28, "{requests:?}");
+}
