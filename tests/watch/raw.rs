@@ -415,6 +415,19 @@ fn watch_raw_where_userfaultfd_is_refused_pages_are_protected_and_where_nothing_
     }
 }
 
+#[test]
+fn watch_raw_mode_of_hooks_protects_and_preloads_nothing() {
+    let source = format!(
+        "import os\n{SMALL}maps = open('/proc/self/maps').read()\nprint('tickfs-watched' in maps, 'tickfs-preload' in maps, os.environ.get('LD_PRELOAD'))\n"
+    );
+    let bench = Bench::python(&source);
+    let shown = bench.watch(&["--user-script", "app.py", "--fault-mode", "hooks"]);
+    assert!(shown.stdout.ends_with("False False None\n"), "{shown:?}");
+    assert_eq!(how(&shown), "hooks / raw=off / kernel=none (as asked for)");
+    let events = bench.events("watcher_output");
+    assert_eq!(events.len(), 1, "the hook has seen both bytes");
+}
+
 /// The tracer needs no right that the program has not.
 #[test]
 fn watch_raw_a_program_of_nobody_is_watched_the_same() {
@@ -438,4 +451,137 @@ fn watch_raw_a_program_of_nobody_is_watched_the_same() {
     );
     assert!(!how(&shown).contains("raw=off"), "{shown:?}");
     assert_eq!(bench.events("watcher_output").len(), 2);
+}
+
+/// PATH with a Python that has numpy; `scripts/test` makes one beside the tests.
+fn with_numpy() -> Option<String> {
+    let bin = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("numpy/bin");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let asked = shown(Command::new(bin.join("python3")).args(["-c", "import numpy"]).env("PATH", &path));
+    if asked.status == 0 {
+        return Some(path);
+    }
+    println!("skipped: there is no numpy in {}", bin.display());
+    None
+}
+
+/// Runs `app.py` with and without the tracer, and with the same output.
+fn same_with(bench: &Bench, path: &str) -> Vec<Value> {
+    let script = std::fs::read_to_string(bench.path("app/app.py")).unwrap();
+    bench.write("plain.py", &format!("watch = lambda value, **named: value\n{script}"));
+    let plain = shown(bench.command("python3").arg("plain.py").env("PATH", path));
+    let mut command = bench.command(TICKFS);
+    let traced = shown(command.args(["watch", "--user-script", "app.py"]).env("PATH", path));
+    assert_eq!((&traced.stdout, traced.status), (&plain.stdout, plain.status), "{traced:?} {plain:?}");
+    bench.events("watcher_output")
+}
+
+#[test]
+fn watch_raw_arrays_of_numpy_tell_of_each_statement_once() {
+    let Some(path) = with_numpy().filter(|_| has_raw_writes()) else { return };
+    let source = "\
+import numpy as np
+a = watch(np.zeros(512, dtype='i8'), name='a')
+print(type(a) is type(np.zeros(1)) or isinstance(a, np.ndarray), a.dtype, a.shape)
+a += 1
+a[3] = 9
+view = np.asarray(a)
+view += 1
+view[5:7] = 4
+np.multiply(a, 3, out=view)
+for place in range(3):
+    view[place] = place
+view[::2] = 8
+a[1:] = a[:-1]
+a.sort()
+a = a * 2
+np.asarray(a)[0] = -1
+print(int(a.sum()), a[:4])
+";
+    let bench = Bench::python(source);
+    let events = same_with(&bench, &path);
+    let told: Vec<u64> = events.iter().map(|event| event["line"].as_u64().unwrap()).collect();
+    assert_eq!(told, [4, 5, 7, 8, 9, 11, 11, 11, 12, 13, 14, 15, 16]);
+    let told = events.iter().fold(vec![0; 4096], |bytes, event| applied(&bytes, event));
+    assert_eq!(told[..8], [0xFF; 8]);
+}
+
+/// Each kind of element, written in each way that numpy has.
+#[test]
+fn watch_raw_what_numpy_computes_is_what_it_computes_untraced() {
+    let Some(path) = with_numpy().filter(|_| has_raw_writes()) else { return };
+    let source = include_str!("raw/arrays.py");
+    let bench = Bench::python(source);
+    let events = same_with(&bench, &path);
+    let after = std::fs::read(bench.path("app/after")).unwrap();
+    let mut rest = &after[..];
+    for kind in 0.. {
+        let told = of(&events, &format!("a{kind}"));
+        if told.is_empty() {
+            assert!(kind > 10 && rest.is_empty(), "{kind}");
+            break;
+        }
+        let (size, behind) = rest.split_first_chunk::<8>().unwrap();
+        let (bytes, behind) = behind.split_at(usize::from_le_bytes(*size));
+        let all = told.iter().fold(vec![0; bytes.len()], |before, event| applied(&before, event));
+        assert!(all == bytes, "events tell what is in the array of kind {kind}");
+        rest = behind;
+    }
+}
+
+/// Shows WA-108.
+#[test]
+fn watch_raw_typed_arrays_are_seen_where_no_hook_is() {
+    if !has_raw_writes() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.write(
+        "node_modules/raw/index.js",
+        "exports.write = (array, at, value) => { array[at] = value; };\nexports.count = (array, to) => { for (let n = 1; n <= to; n++) array[0] = n; };\n",
+    );
+    let source = "\
+const fs = require('fs');
+const raw = require('raw');
+const ints = watch(new Int32Array(8), { name: 'ints' });
+const floats = watch(new Float64Array([1, 2, 3]), { name: 'floats' });
+const bytes = watch(Buffer.alloc(16), { name: 'bytes' });
+const counter = watch(new Uint32Array(1), { name: 'counter' });
+const given = watch(new Uint8Array(4), { name: 'given' });
+exports.main = () => {
+  ints[0] = 5;
+  ints[1] += 7;
+  ints[2]++;
+  ints.fill(9, 3, 5);
+  new Int32Array(ints.buffer, 20, 2)[0] = 77;
+  ints.set(ints.subarray(0, 4), 1);
+  ints.sort();
+  Atomics.add(ints, 7, 5);
+  raw.write(ints, 6, 1);
+  for (let n = 0; n < 3; n++) raw.write(floats, n, n * 1.5);
+  raw.count(counter, 20000);
+  fs.writeFileSync('file', 'hello world');
+  const file = fs.openSync('file');
+  console.log(fs.readSync(file, bytes, 0, 5, 0), bytes.write('xyz', 8));
+  structuredClone(given, { transfer: [given.buffer] });
+  console.log(ints, floats, bytes, counter, given, ints instanceof Int32Array, ints.buffer.byteLength, Buffer.isBuffer(bytes));
+  fs.read(file, bytes, 0, 3, 6, (error, count) => console.log(error, count, bytes.toString('latin1')));
+};
+";
+    bench.write("app.js", source);
+    bench.write("plain.js", "globalThis.watch = (value) => value;\nrequire('./app.js').main();\n");
+    let plain = shown(bench.command("node").arg("plain.js"));
+    let traced = bench.watch(&["--user-script", "app.js"]);
+    assert_eq!((&traced.stdout, traced.status), (&plain.stdout, plain.status), "{traced:?}");
+    let events = bench.events("watcher_output");
+    let lines = |name: &str| -> Vec<u64> {
+        of(&events, name).iter().map(|event| event["line"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(lines("ints"), [9, 10, 11, 12, 13, 14, 15, 16, 0]);
+    assert_eq!(lines("floats"), [0, 0], "the third was 3 before");
+    assert_eq!(lines("bytes"), [22, 22, 0]);
+    let counts = of(&events, "counter");
+    assert_eq!(counts.len(), 20_000, "code that a compiler has made is seen too");
+    let last = counts.iter().fold(vec![0; 4], |bytes, event| applied(&bytes, event));
+    assert_eq!(last, 20_000_u32.to_le_bytes());
 }

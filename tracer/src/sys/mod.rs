@@ -30,7 +30,7 @@ pub(crate) const PRELOAD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/prel
 
 /// The file that watched memory is mapped from; it takes room only where something lies.
 pub(crate) fn watched_memory() -> std::io::Result<std::os::fd::OwnedFd> {
-    const LEN: u64 = 256 * 1024 * 1024;
+    const LEN: u64 = 128 * 1024 * 1024;
     let file = rustix::fs::memfd_create("tickfs-watched", rustix::fs::MemfdFlags::CLOEXEC)?;
     rustix::fs::ftruncate(&file, LEN)?;
     Ok(file)

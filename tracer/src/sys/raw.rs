@@ -45,6 +45,7 @@ unsafe extern "C" {
         fd: c_int,
         offset: i64,
     ) -> *mut c_void;
+    pub(crate) fn munmap(at: *mut c_void, len: usize) -> c_int;
     pub(crate) fn mprotect(at: *mut c_void, len: usize, protection: c_int) -> c_int;
     pub(crate) fn madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int;
     pub(crate) fn memfd_create(name: *const c_char, flags: c_uint) -> c_int;

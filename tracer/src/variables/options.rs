@@ -34,6 +34,8 @@ pub struct Flags {
     /// Variables that the scope file names, also where the program does not call `watch`.
     pub declared: bool,
     pub sql: bool,
+    /// Memory is protected, so that writes past the hooks are seen.
+    pub memory: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -66,11 +66,12 @@ impl Program {
             Language::JavaScript => NODE_AGENT,
         };
         let agent = memory_file("tickfs-agent", agent).map_err(start)?;
-        let preload = memory_file("tickfs-preload", PRELOAD).map_err(start)?;
-        let watched = watched_memory().map_err(start)?;
-        let settings = settings(options, &preload, &watched);
+        let memory_of_values = match options.flags.memory {
+            true => Some(Watched::new().map_err(start)?),
+            false => None,
+        };
+        let settings = settings(options, memory_of_values.as_ref());
         let mut command = Command::new(interpreter);
-        preload_into(&mut command, &preload);
         let mut inherited = vec![memory, OwnedFd::from(theirs), agent];
         let mut wrapper = None;
         match language {
@@ -95,12 +96,27 @@ impl Program {
             }
         }
         command.arg(&options.script).args(&options.arguments);
-        inherited.extend([preload, watched]);
+        if let Some(watched) = memory_of_values {
+            preload_into(&mut command, &watched.library);
+            inherited.extend([watched.library, watched.file]);
+        }
         for fd in &inherited {
             fcntl_setfd(fd, FdFlags::empty()).map_err(|error| start(error.into()))?;
         }
         let child = command.spawn().map_err(start)?;
         Ok(Self { child, ring, bell, _wrapper: wrapper })
+    }
+}
+
+/// What raw writes are seen with: the library that is loaded before all others, and the file of watched memory.
+struct Watched {
+    library: OwnedFd,
+    file: OwnedFd,
+}
+
+impl Watched {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { library: memory_file("tickfs-preload", PRELOAD)?, file: watched_memory()? })
     }
 }
 
@@ -115,8 +131,12 @@ fn preload_into(command: &mut Command, library: &OwnedFd) {
     command.env(PRELOAD_VARIABLE, list);
 }
 
-fn settings(options: &Options, preload: &OwnedFd, watched: &OwnedFd) -> Value {
+fn settings(options: &Options, watched: Option<&Watched>) -> Value {
     let before = std::env::var_os(PRELOAD_VARIABLE).map(|list| list.to_string_lossy().into_owned());
+    let memory = watched.map(|watched| {
+        let (library, file) = (watched.library.as_raw_fd(), watched.file.as_raw_fd());
+        json!({ "library": library, "file": file, "before": before })
+    });
     let flags = options.flags;
     let directory = std::env::current_dir().unwrap_or_default();
     json!({
@@ -126,8 +146,7 @@ fn settings(options: &Options, preload: &OwnedFd, watched: &OwnedFd) -> Value {
         "track_sql": flags.sql,
         "globs": options.scope.globs,
         "scopes": options.scope.names,
-        "preload": { "library": preload.as_raw_fd(), "before": before },
-        "memory": watched.as_raw_fd(),
+        "memory": memory,
         "directory": directory,
         "script": std::path::absolute(&options.script).unwrap_or_else(|_no_directory| options.script.clone()),
     })

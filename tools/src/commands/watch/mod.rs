@@ -21,9 +21,10 @@ use crate::cli::Where;
 ///
 /// Changes are seen by hooks: assignments in files of the program that call watch() (in JavaScript, in all of them), methods
 /// that change a value, and attributes that are set. The program's files are those below the working directory, or else the
-/// script's, and not installed packages (site-packages, node_modules). What goes past the hooks (numpy, ctypes, a memoryview,
-/// a file read into a buffer, exec, globals()) is found when the program ends, as changed by `<unseen>`. A process that the
-/// program forks is not traced.
+/// script's, and not installed packages (site-packages, node_modules). The memory of a buffer that watch() is given fresh, as in
+/// `watch(bytearray(8))`, is protected on x86-64, and whoever writes it is seen: numpy, ctypes, a memoryview, a file read into
+/// it. What else goes past the hooks (exec, globals(), a buffer that has another name) is found when the program ends, as
+/// changed by `<unseen>`. A process that the program forks is not traced.
 ///
 /// Exit status: that of the program (128 and the signal's number, if one ended it); 1 also where events could not be
 /// written; 2 where the script, a processor or an option cannot be used, and nothing has run.

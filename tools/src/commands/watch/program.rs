@@ -50,6 +50,10 @@ pub(super) struct Traced {
     /// {"action": "pass" | "drop" | "annotate" | "enrich"} within 100 ms; several make a chain
     #[arg(long, value_name = "PROCESSOR")]
     custom_processor: Vec<PathBuf>,
+    /// How writes are seen that go past the hooks: `signal` protects the memory of buffers, and handles the fault in the thread
+    /// that writes; `hooks` protects nothing
+    #[arg(long, value_name = "MODE", default_value = "signal")]
+    fault_mode: FaultMode,
     /// How much is said on stderr
     #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true)]
     log_level: LogLevel,
@@ -60,6 +64,12 @@ pub(super) struct Traced {
     /// The program's own arguments, after --
     #[arg(last = true, value_name = "ARGUMENT")]
     arguments: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FaultMode {
+    Signal,
+    Hooks,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -123,6 +133,7 @@ pub(super) fn run(arguments: &Traced) -> anyhow::Result<()> {
             locals: arguments.track_locals || arguments.track_all,
             declared: arguments.track_all,
             sql: arguments.track_sql,
+            memory: matches!(arguments.fault_mode, FaultMode::Signal),
         },
         depth: arguments.mutation_depth,
         scope,

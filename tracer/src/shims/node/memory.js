@@ -3,7 +3,6 @@
 // Memory that a program already has under another name cannot be moved; it is followed by hooks alone. What hooks write
 // goes to the same memory where it is open.
 
-const WATCHED = 256 * 1024 * 1024;
 /** ArrayBuffer -> { slot, open, variable }: `open` is an ArrayBuffer over the same memory. */
 const homes = new WeakMap();
 /** view -> the same view of the open memory */
@@ -21,8 +20,9 @@ const typedArrays = Object.fromEntries(
 
 /** Looks what can be done here, and says so. */
 function startMemory() {
-  const how = agent.memoryStart ? agent.memoryStart(settings.memory, WATCHED) : "off: this processor is not known";
-  fs.closeSync(settings.memory);
+  const start = () => (agent.memoryStart ? agent.memoryStart(settings.memory.file) : "off: this processor is not known");
+  const how = settings.memory ? start() : "off: as asked for";
+  if (settings.memory) fs.closeSync(settings.memory.file);
   const why = how.startsWith("off: ") ? how.slice(5) : undefined;
   say({ memory: why === undefined ? { raw: how, kernel: "preload" } : { raw: "off", kernel: "none", why } });
 }

@@ -21,7 +21,7 @@ const [agent, numbers] = (() => {
     return [loaded.exports, shared.numbers];
   }
   const [ring, bell, given] = descriptors;
-  restoreEnvironment(settings.preload);
+  if (settings.memory) restoreEnvironment(settings.memory);
   // Opened again, so that no child inherits it.
   const library = fs.openSync(`/proc/self/fd/${given}`);
   load(library);

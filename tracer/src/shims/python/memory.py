@@ -8,33 +8,44 @@ import weakref
 
 from _tickfs import wrap
 
-agent = None
-base = end = 0  # where watched memory lies; equal: there is none
+agent = report = None
+live = False  # memory can be watched
+adopting = False  # and that of objects taken over
 slots = {}  # variable -> its slot
 twins = {}  # variable -> an array over the same memory, where it is open
 homeless = set()  # variables whose object may be taken over when it has changed
 pinned = []  # memory that must stay, because nobody says when it is no longer used
 
-LIMIT = 256 * 1024 * 1024
 RESIZING = {"resize", "byteswap"}
 # From here on a reference that is borrowed is not counted.
 COUNTS = sys.version_info < (3, 14) and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
-def start(native, file, say):
+def start(native, given, say):
     """Looks what can be done here, and says so."""
-    global agent, base, end
-    agent = native
+    global agent, live, adopting, report
+    agent, report = native, say
     try:
         if not hasattr(agent, "memory_start"):
             raise RuntimeError("this processor is not known")
-        how, address = agent.memory_start(file, LIMIT).split(" ")
-        base, end = int(address), int(address) + LIMIT
+        if given is None:
+            raise RuntimeError("as asked for")
+        how = agent.memory_start(given["file"])
         Learner().outer()
+        live = True
+        adopting = live and not (sys.flags.dev_mode or os.environ.get("PYTHONMALLOC") or counts_allocations())
         say(memory={"raw": how, "kernel": "preload"})
     except RuntimeError as error:
         say(memory={"raw": "off", "kernel": "none", "why": str(error)})
-    os.close(file)
+    if given is not None:
+        os.close(given["file"])
+
+
+def counts_allocations():
+    """Whoever has put his own allocator there before us takes ours away with it when he is done."""
+    import _tracemalloc
+
+    return _tracemalloc.is_tracing()
 
 
 class Learner:
@@ -55,9 +66,23 @@ def probe(value, name=None):
 FRESH = probe(bytearray(1), name="probe")  # what only the caller's expression holds
 
 
+def harmless(work):
+    """What goes wrong here is no business of the program's: its value stays where it is."""
+
+    def tried(value, variable):
+        try:
+            return work(value, variable)
+        except Exception as error:
+            report(note=f"a value stays where it is, followed by hooks alone: {type(error).__name__}: {error}")
+            return None
+
+    return tried
+
+
+@harmless
 def put(value, variable):
     """What is made of a fresh value: the same on watched memory, or `None`."""
-    if base == end:
+    if not live:
         return None
     kind = wrap.base_of(value)
     if kind == "ndarray":
@@ -71,7 +96,9 @@ def put_array(value, variable):
     alone = owner is None or type(owner) is numpy.ndarray and owner.base is None and sys.getrefcount(owner) <= 3
     flags = value.flags
     whole = flags.c_contiguous or flags.f_contiguous
-    if type(value) is not numpy.ndarray or value.dtype.hasobject or not (alone and whole and flags.writeable and value.nbytes):
+    told = type(value) if type(value) in wrap.wrapped_classes else wrap.telling(type(value), "ndarray")
+    plain = type(value) is numpy.ndarray or told is wrap.telling(numpy.ndarray, "ndarray")
+    if not (plain and alone and whole and flags.writeable and value.nbytes) or value.dtype.hasobject:
         return None
     slot = agent.memory_take(value.nbytes)
     if slot is None:
@@ -80,7 +107,7 @@ def put_array(value, variable):
     inside, outside = agent.memory_view(slot, value.nbytes, False), agent.memory_view(slot, value.nbytes, True)
     twin = numpy.ndarray(value.shape, value.dtype, outside, order=order)
     twin[...] = value
-    made = numpy.ndarray.__new__(wrap.telling(type(value), "ndarray"), value.shape, value.dtype, inside, order=order)
+    made = numpy.ndarray.__new__(told, value.shape, value.dtype, inside, order=order)
     owner = made.base
     if type(owner) is memoryview and made.strides == value.strides:
         weakref.finalize(owner, agent.memory_free, slot).atexit = False
@@ -93,9 +120,10 @@ def put_array(value, variable):
     return made
 
 
+@harmless
 def adopt(made, variable):
     """Takes over the memory of a `bytearray` or an `array` that tells."""
-    if base == end or sys.flags.dev_mode or os.environ.get("PYTHONMALLOC"):
+    if not adopting:
         return
     kind = wrap.base_of(made)
     words = type(made).__basicsize__ // 8
@@ -132,7 +160,7 @@ def is_apart(value):
     if isinstance(value, numpy.generic):
         return True
     if type(value) is numpy.ndarray and not value.dtype.hasobject:
-        return not base <= value.__array_interface__["data"][0] < end
+        return not agent.memory_holds(value.__array_interface__["data"][0])
     return False
 
 

@@ -78,7 +78,7 @@ def load_agent(descriptor):
 
 
 def start(settings, ring, bell, descriptor, arguments):
-    restore_environment(settings["preload"])
+    restore_environment(settings["memory"])
     path = arguments[0] if sys.version_info < (3, 9) else os.path.abspath(arguments[0])
     agent = load_agent(descriptor)
     agent.attach(ring, bell, runtime.slow, current_query)
@@ -101,13 +101,15 @@ def start(settings, ring, bell, descriptor, arguments):
     run(path)
 
 
-def restore_environment(preload):
+def restore_environment(given):
     """What was set to load the library is no business of the program's children."""
-    os.close(preload["library"])
-    if preload["before"] is None:
+    if given is None:
+        return
+    os.close(given["library"])
+    if given["before"] is None:
         os.environ.pop("LD_PRELOAD", None)
     else:
-        os.environ["LD_PRELOAD"] = preload["before"]
+        os.environ["LD_PRELOAD"] = given["before"]
 
 
 def current_query():

@@ -38,7 +38,7 @@ lock = threading.RLock()  # a mirror is changed in the order in which its contai
 
 def base_of(value):
     for cls in type(value).__mro__:
-        if cls.__name__ in MUTATORS and cls.__module__ in KNOWN:
+        if cls.__name__ in MUTATORS and cls.__module__ in KNOWN and cls not in wrapped_classes:
             return cls.__name__
     return None
 
@@ -66,8 +66,12 @@ def wrap(value, variable, fresh=False):
     if base is None or is_of_program(type(value)):
         return watch_object(value, variable, base)
     if type(value) in wrapped_classes:
-        value._tickfs_ = variable
-        return value
+        made = memory.put(value, variable) if memory and fresh else None
+        made = value if made is None else made
+        made._tickfs_ = variable
+        if memory and made is value:
+            memory.adopt(made, variable)
+        return made
     told = telling(type(value), base)
     if told is None:
         return value

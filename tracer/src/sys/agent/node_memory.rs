@@ -67,12 +67,12 @@ unsafe extern "C" fn set_site(env: Env, info: Info) -> Value {
     undefined(env)
 }
 
-/// `memoryStart(file, len)`: how memory is watched, or `off: ` and why not.
+/// `memoryStart(file)`: how memory is watched, or `off: ` and why not.
 unsafe extern "C" fn start(env: Env, info: Info) -> Value {
-    let [file, len] = arguments(env, info);
+    let [file] = arguments(env, info);
     let hooks = Hooks { ring: || RING.get(), place, given_up };
     let file = c_int::try_from(number(env, file)).unwrap_or(-1);
-    let said = match fault::start(file, number(env, len) as usize, hooks) {
+    let said = match fault::start(file, hooks) {
         Ok(name) => name.to_owned(),
         Err(why) => format!("off: {}", why.to_string_lossy()),
     };

@@ -3,7 +3,6 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::fault::{self, Hooks, arena::Slot};
 use super::layout::{Fixed, KIND_MESSAGE};
@@ -27,7 +26,7 @@ unsafe extern "C" {
 
 const WRITABLE: c_int = 0x200;
 
-pub(super) const METHODS: [MethodDef; 9] = [
+pub(super) const METHODS: [MethodDef; 10] = [
     method(c"memory_start", start),
     method(c"memory_calibrate", calibrate),
     method(c"memory_take", take),
@@ -37,6 +36,7 @@ pub(super) const METHODS: [MethodDef; 9] = [
     method(c"memory_free", free),
     method(c"memory_changed", changed),
     method(c"memory_adopt", adopt),
+    method(c"memory_holds", holds),
 ];
 
 fn truth(truth: bool) -> Object {
@@ -54,23 +54,30 @@ fn slot(object: Object) -> Slot {
     Slot(small(object))
 }
 
-/// `memory_start(file, len)`: how memory is watched, and where it begins; raises RuntimeError with the reason where it is not.
+/// `memory_start(file)`: how memory is watched; raises RuntimeError with the reason where it is not.
 unsafe extern "C" fn start(_module: Object, args: *const Object, count: isize) -> Object {
     // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
-    let &[file, len] = (unsafe { arguments(args, count) }) else {
-        return failed(c"memory_start takes file and len");
-    };
+    let &[file] = (unsafe { arguments(args, count) }) else { return failed(c"memory_start takes file") };
     let hooks = Hooks { ring: || RING.get(), place: walk::place, given_up };
-    match fault::start(c_int::try_from(number(file)).unwrap_or(-1), size(len), hooks) {
+    BELOW.get_or_init(|| Below(allocators()));
+    match fault::start(c_int::try_from(number(file)).unwrap_or(-1), hooks) {
         Err(why) => failed(why),
         Ok(name) => {
-            let base = fault::arena().map_or(0, |arena| arena.base());
-            let text = format!("{name} {base}");
-            let len = isize::try_from(text.len()).unwrap_or(0);
+            let len = isize::try_from(name.len()).unwrap_or(0);
             // SAFETY: the text is as long as said, and is copied. JUSTIFICATION: CPython's own.
-            unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), len) }
+            unsafe { PyUnicode_FromStringAndSize(name.as_ptr().cast(), len) }
         }
     }
+}
+
+/// `memory_holds(address)`: whether watched memory is there.
+unsafe extern "C" fn holds(_module: Object, args: *const Object, count: isize) -> Object {
+    // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
+    let &[address] = (unsafe { arguments(args, count) }) else {
+        return failed(c"memory_holds takes address");
+    };
+    let offset = |base: usize| size(address).wrapping_sub(base);
+    truth(fault::arena().is_some_and(|arena| offset(arena.base()) < arena.len()))
 }
 
 /// Called by the fault handler.
@@ -184,6 +191,19 @@ struct Allocator {
     free: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
 }
 
+impl Allocator {
+    /// Its functions by their addresses: those of a library that stays loaded.
+    fn places(&self) -> [usize; 5] {
+        [
+            self.context.addr(),
+            self.malloc.map_or(0, |function| function as usize),
+            self.calloc.map_or(0, |function| function as usize),
+            self.realloc.map_or(0, |function| function as usize),
+            self.free.map_or(0, |function| function as usize),
+        ]
+    }
+}
+
 const NO_ALLOCATOR: Allocator =
     Allocator { context: ptr::null_mut(), malloc: None, calloc: None, realloc: None, free: None };
 
@@ -194,34 +214,39 @@ unsafe impl Sync for Below {}
 // SAFETY: as above.
 unsafe impl Send for Below {}
 
+/// What stood there when the program started.
 static BELOW: OnceLock<Below> = OnceLock::new();
 /// Of `mem` and of `obj`.
 const DOMAINS: [c_int; 2] = [1, 2];
 
-/// Puts ours before CPython's allocators; the GIL is held.
-fn take_over_allocators() {
-    BELOW.get_or_init(|| {
-        let mut below = [NO_ALLOCATOR; 2];
-        for (domain, place) in DOMAINS.into_iter().zip(&mut below) {
-            // SAFETY: a valid place. JUSTIFICATION: CPython's own.
-            unsafe { PyMem_GetAllocator(domain, place) };
+fn allocators() -> [Allocator; 2] {
+    DOMAINS.map(|domain| {
+        let mut found = NO_ALLOCATOR;
+        // SAFETY: a valid place. JUSTIFICATION: CPython's own.
+        unsafe { PyMem_GetAllocator(domain, &raw mut found) };
+        found
+    })
+}
+
+/// Puts ours before CPython's allocators; the GIL is held. `false`: somebody else has put his there since the start, and
+/// will put back what he found without knowing of ours.
+fn take_over_allocators() -> bool {
+    static TAKEN: OnceLock<bool> = OnceLock::new();
+    *TAKEN.get_or_init(|| {
+        let now = allocators().map(|allocator| allocator.places());
+        let unchanged = |below: &&Below| below.0.map(|allocator| allocator.places()) == now;
+        let Some(below) = BELOW.get().filter(unchanged) else { return false };
+        for (place, domain) in DOMAINS.into_iter().enumerate() {
+            let mut ours = below.0[place];
+            let (realloc, free): (ReallocOf, FreeOf) =
+                if place == 0 { (realloc_of::<0>, free_of::<0>) } else { (realloc_of::<1>, free_of::<1>) };
+            ours.realloc = Some(realloc);
+            ours.free = Some(free);
+            // SAFETY: what was allocated before is freed by the same functions as ever. JUSTIFICATION: CPython's own.
+            unsafe { PyMem_SetAllocator(domain, &raw mut ours) };
         }
-        Below(below)
-    });
-    let Some(below) = BELOW.get() else { return };
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    if TAKEN.swap(1, Ordering::AcqRel) != 0 {
-        return;
-    }
-    for (place, domain) in DOMAINS.into_iter().enumerate() {
-        let mut ours = below.0[place];
-        let (realloc, free): (ReallocOf, FreeOf) =
-            if place == 0 { (realloc_of::<0>, free_of::<0>) } else { (realloc_of::<1>, free_of::<1>) };
-        ours.realloc = Some(realloc);
-        ours.free = Some(free);
-        // SAFETY: what was allocated before is freed by the same functions as ever. JUSTIFICATION: CPython's own.
-        unsafe { PyMem_SetAllocator(domain, &raw mut ours) };
-    }
+        true
+    })
 }
 
 type ReallocOf = unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> *mut c_void;
@@ -287,6 +312,9 @@ unsafe extern "C" fn adopt(_module: Object, args: *const Object, count: isize) -
     if object.get(exports).is_none_or(|exports| exports & 0xFFFF_FFFF != 0) {
         return none();
     }
+    if !take_over_allocators() {
+        return none();
+    }
     let Some((arena, slot)) = fault::take(len + terminated) else { return none() };
     // SAFETY: both are so long; a `bytearray` ends with a zero. JUSTIFICATION: CPython's own memory.
     unsafe {
@@ -296,7 +324,6 @@ unsafe extern "C" fn adopt(_module: Object, args: *const Object, count: isize) -
             len + terminated,
         )
     };
-    take_over_allocators();
     arena.shorten(slot, len);
     let at = arena.memory(slot, false).addr();
     if items == 0 {

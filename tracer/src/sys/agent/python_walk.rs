@@ -5,6 +5,7 @@
 //! frames that are known; where that fails, places are not known, and nothing else changes. What is read belongs to the thread
 //! that reads it, and stands still while that thread is in C.
 
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
@@ -331,11 +332,25 @@ fn site(layout: &Layout, code: usize, at: c_int) -> u32 {
     new_site(layout, file, name, line)
 }
 
+/// Where sites are spelled: a signal's stack may be small. Whoever swaps in `true` has it.
+struct Desk(AtomicBool, UnsafeCell<[u8; 8192]>);
+
+// SAFETY: the bytes belong to the thread that has swapped in `true`.
+unsafe impl Sync for Desk {}
+
+static DESK: Desk = Desk(AtomicBool::new(false), UnsafeCell::new([0; 8192]));
+
 /// Says what a number means.
+#[inline(never)]
 fn new_site(layout: &Layout, file: usize, name: usize, line: c_int) -> u32 {
     use std::io::Write as _;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut json = [0_u8; 8192];
+    while DESK.0.swap(true, Ordering::Acquire) {
+        std::hint::spin_loop();
+    }
+    // SAFETY: this thread has it, and lets go of it below. JUSTIFICATION: a signal handler may take no lock of the
+    // standard library.
+    let json = unsafe { &mut *DESK.1.get() };
     let room = json.len();
     let mut rest = &mut json[..];
     let told = rest.write_all(b"{\"sites\":[\"").is_ok()
@@ -347,6 +362,7 @@ fn new_site(layout: &Layout, file: usize, name: usize, line: c_int) -> u32 {
     if let Some(ring) = RING.get().filter(|_| told) {
         ring.push(Fixed { kind: KIND_MESSAGE, thread: thread_id(), ..Fixed::default() }, &json[..len]);
     }
+    DESK.0.store(false, Ordering::Release);
     number
 }
 

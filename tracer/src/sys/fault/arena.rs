@@ -19,6 +19,8 @@ use super::raw;
 use super::{Hooks, Place};
 
 pub(crate) const PAGE: usize = 4096;
+/// Of the file, and of each mapping. It takes memory only where something lies.
+const LEN: usize = 128 * 1024 * 1024;
 
 /// One for each page; the first page of a value says the rest.
 struct Page {
@@ -58,8 +60,8 @@ unsafe impl Send for Arena {}
 pub(crate) struct Slot(pub(crate) u32);
 
 impl Arena {
-    /// Maps the file, of so many bytes.
-    pub(crate) fn new(file: c_int, len: usize, hooks: Hooks) -> Option<Self> {
+    pub(crate) fn new(file: c_int, hooks: Hooks) -> Option<Self> {
+        let len = LEN;
         let base = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, len)?;
         let alias = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, len)?;
         let shadow = map(raw::PROT_READ_WRITE, raw::MAP_PRIVATE_ANONYMOUS, -1, len)?;
@@ -360,10 +362,7 @@ impl Arena {
 
     pub(crate) fn in_child(&self) {
         self.stopped.store(true, Ordering::Release);
-        if let Protection::Userfault(file) = self.protection {
-            // SAFETY: the child's copy of a file that is ours. JUSTIFICATION: no owner can be made after a fork.
-            unsafe { raw::close(file) };
-        }
+        self.protection.close();
         // SAFETY: a name and flags. JUSTIFICATION: as above.
         let file = unsafe { raw::memfd_create(c"tickfs-memory".as_ptr(), raw::MFD_CLOEXEC) };
         let size = i64::try_from(self.len()).unwrap_or(0);
@@ -389,6 +388,18 @@ impl Arena {
         }
         self.after_fork();
     }
+}
+
+/// How memory of this file can be watched, if it can. Nothing stays of what is tried.
+pub(crate) fn probe(file: c_int) -> Option<&'static str> {
+    let at = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, PAGE)?;
+    let protection = Protection::best(at.cast(), PAGE);
+    let works = protection.set(at.cast(), PAGE, true) && protection.set(at.cast(), PAGE, false);
+    protection.close();
+    // SAFETY: it was mapped here. JUSTIFICATION: the standard library maps nothing.
+    unsafe { raw::munmap(at.cast(), PAGE) };
+    let executes = Cache::new().map(Cache::unmap).is_some();
+    (works && executes).then(|| protection.name())
 }
 
 /// The lock; `None`: this thread has it from before.

@@ -190,6 +190,16 @@ impl Cache {
             .filter(|_| whole)
     }
 
+    /// Only to see that it can be made.
+    pub(crate) fn unmap(self) {
+        let entries = ENTRIES * size_of::<Entry>();
+        let parts = [(self.writable, ENTRIES * ROOM), (self.executable.cast_mut(), ENTRIES * ROOM)];
+        for (at, len) in parts.into_iter().chain([(self.entries.cast(), entries)]) {
+            // SAFETY: they were mapped in `new`. JUSTIFICATION: the standard library maps nothing.
+            unsafe { raw::munmap(at.cast(), len) };
+        }
+    }
+
     /// What stands at `at`; the lock of the arena is held, so one thread at a time is here.
     pub(crate) fn look(&self, at: u64) -> Option<(Store, *const u8)> {
         let place = usize::try_from((at ^ at >> 10) & (ENTRIES as u64 - 1)).ok()?;

@@ -2,7 +2,7 @@
 //!
 //! Rules of this file: it touches no protected page, allocates nothing, and takes the arena's lock alone. It never opens a
 //! page that stays watched. A write that it does not know ends the watching of that value, is said so, and then happens as
-//! if nobody had watched. A fault that is none of ours goes to whoever would have had it.
+//! if nobody had watched. A fault that is none of ours goes to whoever would have had it. It uses little stack.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -34,6 +34,7 @@ struct Context {
     vectors: *mut u8,
 }
 
+const SIGSEGV: c_int = 11;
 const IGNORE: usize = 1;
 const WITH_INFO: c_int = 4;
 const ON_STACK: c_int = 0x0800_0000;
@@ -54,13 +55,11 @@ pub(crate) fn install(link: &Link, signal: c_int) -> bool {
     }
     link.set_own_action(previous);
     let handler = on_fault as unsafe extern "C" fn(c_int, *mut c_void, *mut c_void);
+    // A stack that is full is told of by SIGSEGV, and then only another one can be used.
+    let stack = if signal == SIGSEGV { ON_STACK } else { 0 };
+    let flags = WITH_INFO | RESTART | stack;
     // Everything else waits: the handler holds a lock.
-    let ours = Action {
-        handler: handler as usize,
-        mask: [u64::MAX; 16],
-        flags: WITH_INFO | ON_STACK | RESTART,
-        restorer: 0,
-    };
+    let ours = Action { handler: handler as usize, mask: [u64::MAX; 16], flags, restorer: 0 };
     link.signal.store(signal, Ordering::Release);
     set_action(link, signal, Some(&ours), &mut previous)
 }

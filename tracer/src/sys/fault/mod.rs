@@ -44,16 +44,22 @@ pub(crate) struct Hooks {
     pub(crate) given_up: fn(u32, u64),
 }
 
-static ARENA: OnceLock<Arena> = OnceLock::new();
-/// Values are watched, or were: before that, the program is left as it is.
-static WATCHING: OnceLock<bool> = OnceLock::new();
+/// Made with the first value: before that, nothing of the program is other than it was.
+static ARENA: OnceLock<Option<Arena>> = OnceLock::new();
+static PLAN: OnceLock<Plan> = OnceLock::new();
+
+struct Plan {
+    /// The file of watched memory.
+    file: c_int,
+    hooks: Hooks,
+}
 
 fn own_thread() -> u32 {
     producer::thread_id()
 }
 
 pub(crate) fn arena() -> Option<&'static Arena> {
-    ARENA.get()
+    ARENA.get()?.as_ref()
 }
 
 /// The preloaded library's end, if there is one.
@@ -67,27 +73,33 @@ fn link() -> Option<&'static Link> {
     })
 }
 
-/// Looks whether memory of `file` can be watched. Says how, or why not.
-pub(crate) fn start(file: c_int, len: usize, hooks: Hooks) -> Result<&'static str, &'static CStr> {
+/// Looks whether memory of `file` can be watched. Says how, or why not. The file is kept, out of the program's way.
+pub(crate) fn start(file: c_int, hooks: Hooks) -> Result<&'static str, &'static CStr> {
     if link().is_none() {
         return Err(c"nothing can be preloaded into this program, so that what the kernel writes would fail");
     }
-    let Some(made) = Arena::new(file, len, hooks) else {
-        return Err(c"this system lets the program map no memory of that kind");
+    let Some(protection) = arena::probe(file) else {
+        return Err(c"this system lets the program make or protect no memory of that kind");
     };
-    if ARENA.set(made).is_err() {
+    // SAFETY: a command and no memory. JUSTIFICATION: the standard library needs an owner.
+    let file = unsafe { raw::fcntl(file, raw::F_DUPFD_CLOEXEC, 700) };
+    if file < 0 || PLAN.set(Plan { file, hooks }).is_err() {
         return Err(c"it is watched already");
     }
-    let Some(arena) = arena() else { return Err(c"it is watched already") };
-    if !probe(arena) {
-        return Err(c"this system protects no memory");
-    }
-    Ok(arena.protection.name())
+    Ok(protection)
 }
 
-/// A place for a value, in an arena whose handler is installed with the first one. `None`: there is no room, or no arena.
+/// A place for a value, in an arena that is made with the first one. `None`: there is no room, or no arena.
 pub(crate) fn take(len: usize) -> Option<(&'static Arena, Slot)> {
-    let arena = arena().filter(|arena| !arena.is_stopped())?;
+    let plan = PLAN.get()?;
+    let made = || {
+        let arena = Arena::new(plan.file, plan.hooks)?;
+        // SAFETY: it is ours, and mapped. JUSTIFICATION: the standard library needs an owner.
+        unsafe { raw::close(plan.file) };
+        Some(arena)
+    };
+    let arena = ARENA.get_or_init(made).as_ref().filter(|arena| !arena.is_stopped())?;
+    static WATCHING: OnceLock<bool> = OnceLock::new();
     let watching = *WATCHING.get_or_init(|| link().is_some_and(|link| begin(arena, link)));
     let slot = watching.then(|| arena.take(len))??;
     Some((arena, slot))
@@ -104,12 +116,6 @@ fn begin(arena: &Arena, link: &Link) -> bool {
     // SAFETY: these functions stay loaded. JUSTIFICATION: the standard library knows nothing of forks.
     unsafe { raw::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
     true
-}
-
-/// Whether memory can be closed and opened at all.
-fn probe(arena: &Arena) -> bool {
-    let at = ptr::without_provenance_mut::<c_void>(arena.base());
-    arena.protection.set(at, arena::PAGE, true) && arena.protection.set(at, arena::PAGE, false)
 }
 
 /// The kernel has written so many bytes at this address of the protected memory, through the open one.

@@ -29,6 +29,14 @@ impl Protection {
         userfault(base, len).map_or(Self::Mprotect, Self::Userfault)
     }
 
+    /// It is not used any more.
+    pub(crate) fn close(self) {
+        if let Self::Userfault(file) = self {
+            // SAFETY: it was opened here. JUSTIFICATION: the standard library needs an owner.
+            unsafe { raw::close(file) };
+        }
+    }
+
     /// SIGBUS or SIGSEGV.
     pub(crate) fn signal(self) -> c_int {
         match self {
