@@ -8,8 +8,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use tickfs_store::runs::Value;
-
 use crate::sys::layout::{Fixed, ONE_STATEMENT, WIDE};
 
 /// A statement that has written nothing for so long is over.
@@ -41,8 +39,9 @@ impl<'a> Write<'a> {
 pub(super) struct Open {
     /// Of its first write.
     pub(super) fixed: Fixed,
-    /// The variable's value before that.
-    pub(super) before: Value,
+    /// Where in the variable's value it has written, and what stood there before.
+    pub(super) at: usize,
+    pub(super) before: Vec<u8>,
     statement: u64,
     written: Vec<Range<usize>>,
     last: Instant,
@@ -61,20 +60,18 @@ impl Statements {
         })
     }
 
-    /// Notes a write; `before` is asked for if it begins a statement. Gives that back which is over at once.
-    pub(super) fn note(
-        &mut self,
-        fixed: Fixed,
-        write: &Write<'_>,
-        before: impl FnOnce() -> Value,
-    ) -> Option<Open> {
+    /// Does a write to the variable's bytes, and notes it. Gives that back which is over at once.
+    pub(super) fn note(&mut self, fixed: Fixed, write: &Write<'_>, bytes: &mut [u8]) -> Option<Open> {
         let open = self.0.entry(fixed.thread).or_insert_with(|| Open {
             fixed,
-            before: before(),
+            at: write.at,
+            before: Vec::new(),
             statement: write.statement,
             written: Vec::new(),
             last: Instant::now(),
         });
+        open.keep(&write.range(), bytes);
+        bytes[write.range()].copy_from_slice(write.bytes);
         open.last = Instant::now();
         match open.written.last_mut() {
             Some(last) if last.end == write.at => last.end += write.bytes.len(),
@@ -109,6 +106,22 @@ impl Statements {
 }
 
 impl Open {
+    /// Keeps what stands here, and all that lies between it and what is kept.
+    fn keep(&mut self, range: &Range<usize>, bytes: &[u8]) {
+        if range.start < self.at {
+            self.before.splice(..0, bytes[range.start..self.at].iter().copied());
+            self.at = range.start;
+        }
+        let end = self.at + self.before.len();
+        if range.end > end {
+            self.before.extend_from_slice(&bytes[end..range.end]);
+        }
+    }
+
+    pub(super) fn range(&self) -> Range<usize> {
+        self.at..self.at + self.before.len()
+    }
+
     fn goes_on(&self, fixed: &Fixed, write: &Write<'_>) -> bool {
         let same = self.fixed.variable == fixed.variable && self.fixed.site == fixed.site;
         if !same || self.fixed.tag & ONE_STATEMENT != fixed.tag & ONE_STATEMENT {
@@ -126,7 +139,6 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tickfs_store::runs::Tag;
 
     fn payload(at: u64, statement: u64, bytes: &[u8]) -> Vec<u8> {
         let head = [at, bytes.len() as u64, statement].map(u64::to_le_bytes).concat();
@@ -142,8 +154,7 @@ mod tests {
             let payload = payload(at, statement, &[1; 4]);
             let write = Write::read(&payload).unwrap();
             over += statements.over_before(&fixed, &write).len();
-            let before = || Value { tag: Tag::Buffer, bytes: vec![0; 64] };
-            over += usize::from(statements.note(fixed, &write, before).is_some());
+            over += usize::from(statements.note(fixed, &write, &mut [0; 64]).is_some());
         }
         over + statements.all().len()
     }
@@ -157,5 +168,20 @@ mod tests {
         assert_eq!(events(&[(WIDE, 0, 0), (WIDE, 0, 2)]), 2);
         assert_eq!(events(&[(WIDE, 0, 0), (0, 0, 4)]), 2);
         assert_eq!(events(&[(ONE_STATEMENT, 1, 0), (0, 1, 4)]), 2);
+    }
+
+    #[test]
+    fn what_stood_there_before_a_statement_is_kept() {
+        let mut statements = Statements::default();
+        let mut bytes: Vec<u8> = (0..64).collect();
+        for at in [20, 40, 8, 22, 8] {
+            let fixed = Fixed { tag: ONE_STATEMENT, thread: 1, ..Fixed::default() };
+            let payload = payload(at, 1, &[0xFF; 4]);
+            assert!(statements.note(fixed, &Write::read(&payload).unwrap(), &mut bytes).is_none());
+        }
+        let [open] = &statements.all()[..] else { panic!("it was one statement") };
+        assert_eq!(open.range(), 8..44);
+        assert_eq!(open.before, (8..44).collect::<Vec<u8>>());
+        assert_eq!(bytes[20..28], [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 26, 27]);
     }
 }

@@ -283,8 +283,7 @@ impl Session<'_> {
             self.sink.counts.damaged += 1;
             return;
         };
-        let over = self.statements.note(fixed, &write, || value.clone());
-        value.bytes[write.at..write.at + write.bytes.len()].copy_from_slice(write.bytes);
+        let over = self.statements.note(fixed, &write, &mut value.bytes);
         self.told(over);
     }
 
@@ -297,10 +296,12 @@ impl Session<'_> {
     fn told(&mut self, over: impl IntoIterator<Item = Open>) {
         for open in over {
             let known = self.symbols.instances.get(&open.fixed.variable);
-            if known.and_then(|known| known.value.as_ref()) == Some(&open.before) {
+            let Some(value) = known.and_then(|known| known.value.as_ref()) else { continue };
+            if value.bytes.get(open.range()) == Some(&open.before[..]) {
                 self.sink.counts.unchanged += 1;
             } else {
-                self.tell(open.fixed, &open.before);
+                let size = value.bytes.len();
+                self.changed(open.fixed, &Changed { at: open.at, size, before: &open.before });
             }
         }
     }
