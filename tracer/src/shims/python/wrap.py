@@ -29,7 +29,6 @@ patched = None  # (variable, a piece of its text, frame)
 assigned = None  # (variable, object, name of its attribute, frame, whether nobody else holds its value)
 forgotten = None  # (variable)
 fresh_counts = None
-HERE = sys._getframe().f_code.co_filename
 classes = {}
 objects = {}  # id -> Held
 mirrors = {}  # variable -> the mirror of its container
@@ -146,8 +145,7 @@ def following(method, depth=1):
             return method(self, *arguments, **named)
         finally:
             if self._tickfs_ is not None:
-                frame = sys._getframe(depth)
-                changed(self._tickfs_, self, frame.f_back if frame.f_code.co_filename == HERE else frame)
+                changed(self._tickfs_, self, sys._getframe(depth))
 
     mutator.__name__, mutator.__qualname__ = method.__name__, method.__qualname__
     mutator.__doc__ = method.__doc__
@@ -156,7 +154,7 @@ def following(method, depth=1):
 
 def following_array(method):
     """The same for an array, whose memory may be watched: then it is written where it is open."""
-    plain = following(method)
+    plain = following(method, 2)
     name = method.__name__
 
     def mutator(self, *arguments, **named):
@@ -169,6 +167,10 @@ def following_array(method):
         finally:
             changed(variable, self, sys._getframe(1))
         return self if result is twin else result
+
+    mutator.__name__, mutator.__qualname__ = method.__name__, method.__qualname__
+    mutator.__doc__ = method.__doc__
+    return mutator
 
 
 FAST = {list: mirror.ListMirror.fast, dict: mirror.DictMirror.fast, set: mirror.SetMirror.fast}
