@@ -14,7 +14,7 @@ use tickfs_store::path::RelPath;
 
 use crate::figure::Figure;
 use crate::keeping::who;
-use crate::{recorder, stream};
+use crate::{recorder, stream, watch};
 
 pub(crate) const WORD: &str = "child";
 
@@ -47,7 +47,15 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         println!("{} {}", used.value(), peak()?);
         return Ok(());
     }
+    if let [verb, dir, events, how] = words
+        && verb == "trace"
+    {
+        let each = watch::run_traced(Path::new(dir), events.parse()?, how)?;
+        println!("{} {}", each.value(), peak()?);
+        return Ok(());
+    }
     match words {
+        [verb, dir, n] if verb == "version" => watch::version(Path::new(dir), n.parse()?)?,
         [verb, dir, path] if verb == "open" => open(Path::new(dir), path)?,
         [verb, dir, len] if verb == "take" => stream::take(Path::new(dir), len.parse()?)?,
         [verb, dir, len] if verb == "give" => stream::give(Path::new(dir), len.parse()?)?,

@@ -24,6 +24,10 @@ impl Figure {
         Self::Seconds(count / 1e3)
     }
 
+    pub(crate) fn nanos(count: f64) -> Self {
+        Self::Seconds(count / 1e9)
+    }
+
     pub(crate) fn micros(count: f64) -> Self {
         Self::Seconds(count / 1e6)
     }
@@ -48,6 +52,7 @@ impl From<Duration> for Figure {
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::Seconds(s) if s < 1e-6 => write!(f, "{:.0} ns", s * 1e9),
             Self::Seconds(s) if s < 1e-3 => write!(f, "{:.1} µs", s * 1e6),
             Self::Seconds(s) if s < 1.0 => write!(f, "{:.2} ms", s * 1e3),
             Self::Seconds(s) => write!(f, "{s:.2} s"),

@@ -27,6 +27,7 @@ mod recorder;
 mod save;
 mod scale;
 mod stream;
+mod watch;
 mod wide;
 
 use anyhow::{Result, bail};
@@ -56,6 +57,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("changes", changes::measure),
     ("stream", stream::measure),
     ("mount", mount::measure),
+    ("watch", watch::measure),
 ];
 
 fn main() -> Result<()> {
