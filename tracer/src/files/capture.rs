@@ -189,11 +189,12 @@ fn moves_a_directory(raw: &Raw) -> bool {
 #[cfg(test)]
 impl Captured {
     /// A version of a path, as the tests of what waits need it.
-    pub(crate) fn of(path: RelPath) -> Self {
+    pub(crate) fn of(path: RelPath, bytes: &[u8]) -> Self {
         let stamp = Stamp { ino: 1, size: 1, mtime: 1, ctime: 1, mode: 0o100_644 };
         let (kind, mtime) = (tickfs_store::journal::entry::NodeType::File, tickfs_store::ids::UnixNanos(1));
         let meta = Meta { kind, mode: stamp.mode, uid: 0, gid: 0, mtime, holes: Vec::new() };
-        Self { path, at: Instant::now(), stamp, meta, bytes: Vec::new(), held: Arc::default() }
+        let held = Holding { bytes: AtomicUsize::new(bytes.len()), ever: AtomicU64::new(1) };
+        Self { path, at: Instant::now(), stamp, meta, bytes: bytes.to_vec(), held: Arc::new(held) }
     }
 }
 

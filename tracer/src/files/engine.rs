@@ -49,6 +49,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const RETURN: Duration = Duration::from_secs(1);
 /// The stamps are kept this often, where they changed.
 const KEEP: Duration = Duration::from_secs(120);
+/// So often a path that is gone before it is looked at is waited for under another name.
+const MOVES_ON: u8 = 20;
 /// Saves that were lost are told together, this often at most.
 const MERGED: Duration = Duration::from_secs(1);
 /// Of the warnings so many are kept to be shown.
@@ -374,10 +376,13 @@ impl Engine {
     }
 
     fn commit_portion(&mut self, portion: Portion, all: bool) -> Result<Flushed> {
-        let Portion { versions, taken } = portion;
+        let Portion { versions, mut taken } = portion;
         let now = self.now();
+        if !all {
+            self.wait_for_what_moves_on(now, &mut taken);
+        }
         let mut candidates = Vec::with_capacity(taken.len());
-        for Taken { candidate, unclosed } in taken {
+        for Taken { candidate, unclosed, .. } in taken {
             let path = &candidate.path;
             let asks = !all && candidate.captured.is_none() && (unclosed || candidate.modified);
             let stat = if asks { self.ledger.place.stat(path).ok().flatten() } else { None };
@@ -396,12 +401,44 @@ impl Engine {
         self.commit_behind(versions, candidates)
     }
 
+    /// A path that came from a recorded one, where neither is there: the event that tells of the next name is on its way.
+    fn wait_for_what_moves_on(&mut self, now: Moment, taken: &mut Vec<Taken>) {
+        let place = &self.ledger.place;
+        let is_gone = |path: &RelPath| place.stat(path).is_ok_and(|found| found.is_none());
+        let mut moving: Vec<(RelPath, RelPath, u8)> = Vec::new();
+        for Taken { candidate, moved_on, .. } in &*taken {
+            if let Some(from) = &candidate.from
+                && *moved_on < MOVES_ON
+                && is_gone(&candidate.path)
+                && is_gone(from)
+            {
+                moving.push((candidate.path.clone(), from.clone(), moved_on + 1));
+            }
+        }
+        if moving.is_empty() {
+            return;
+        }
+        taken.retain(|one| {
+            let path = &one.candidate.path;
+            !moving.iter().any(|(to, from, _)| path == to || path == from)
+        });
+        for (path, from, moved_on) in moving {
+            self.settle.wait_again(now, path, from, moved_on);
+        }
+    }
+
     fn commit(&mut self, candidates: Vec<Candidate>) -> Result<Flushed> {
         self.commit_behind(Vec::new(), candidates)
     }
 
     /// Commits, tells what came of it, and sees to what could not be read yet.
-    fn commit_behind(&mut self, versions: Vec<Arc<Captured>>, candidates: Vec<Candidate>) -> Result<Flushed> {
+    fn commit_behind(
+        &mut self,
+        mut versions: Vec<Arc<Captured>>,
+        candidates: Vec<Candidate>,
+    ) -> Result<Flushed> {
+        // Nothing is looked at before what was read earlier is written down.
+        versions.extend(self.settle.take_versions());
         if candidates.is_empty() && versions.is_empty() {
             return Ok(Flushed::default());
         }

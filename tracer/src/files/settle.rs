@@ -66,6 +66,8 @@ struct Waiting {
     force: bool,
     /// A recorded path that was removed.
     gone: bool,
+    /// How often it was moved on before it could be looked at.
+    moved_on: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -119,7 +121,7 @@ pub(crate) struct Settle {
 
 /// A name that came to be.
 fn new(from: Option<RelPath>, unclosed: bool) -> Waiting {
-    Waiting { first: Moment::ZERO, last: Moment::ZERO, from, unclosed, force: true, gone: false }
+    Waiting { first: Moment::ZERO, last: Moment::ZERO, from, unclosed, force: true, gone: false, moved_on: 0 }
 }
 
 /// What is handed out together.
@@ -142,6 +144,7 @@ pub(crate) struct Taken {
     pub(crate) candidate: Candidate,
     /// It was made, and nothing says that its writer is done.
     pub(crate) unclosed: bool,
+    pub(crate) moved_on: u8,
 }
 
 impl Settle {
@@ -266,6 +269,11 @@ impl Settle {
         self.versions_first = due;
     }
 
+    /// Hands out the versions alone: what is looked at now is newer. Their paths are looked at themselves when they are due.
+    pub(crate) fn take_versions(&mut self) -> Vec<Arc<Captured>> {
+        std::mem::take(&mut self.versions)
+    }
+
     /// The last version of a path that waits.
     pub(crate) fn last_version(&self, path: &RelPath) -> Option<&Captured> {
         let captured = self.ready.get(path).is_some_and(|ready| ready.captured);
@@ -335,6 +343,13 @@ impl Settle {
         self.waiting.values_mut().for_each(|waiting| waiting.from = None);
         self.open.values_mut().for_each(|open| open.from = None);
         self.moves.values_mut().for_each(|moved| moved.from = None);
+    }
+
+    /// What was moved, and is no longer there although nothing was told of that yet, may be on its way to a third name: so it
+    /// and its origin wait once more.
+    pub(crate) fn wait_again(&mut self, now: Moment, path: RelPath, from: RelPath, moved_on: u8) {
+        self.wait(now, from.clone(), Waiting { gone: true, moved_on, ..new(None, false) });
+        self.wait(now, path, Waiting { moved_on, ..new(Some(from), false) });
     }
 
     /// Whether a path is going to be looked at anyway.
@@ -442,7 +457,7 @@ impl Settle {
             });
             let force = all || captured.is_none();
             let candidate = Candidate { from, force, modified, captured, ..Candidate::new(path) };
-            portion.taken.push(Taken { candidate, unclosed: false });
+            portion.taken.push(Taken { candidate, unclosed: false, moved_on: 0 });
         }
         let mut is_last = is_last.into_iter();
         portion.versions.retain(|_| !is_last.next().unwrap_or_default());
@@ -466,9 +481,9 @@ impl Settle {
         let (mut first, mut oldest) = (Moment::MAX, Moment::MAX);
         for (path, waiting) in all {
             if chosen(&waiting) {
-                let Waiting { from, unclosed, force, .. } = waiting;
+                let Waiting { from, unclosed, force, moved_on, .. } = waiting;
                 let candidate = Candidate { from, force, ..Candidate::new(path) };
-                taken.push(Taken { candidate, unclosed });
+                taken.push(Taken { candidate, unclosed, moved_on });
             } else {
                 (first, oldest) = (first.min(waiting.first), oldest.min(waiting.last));
                 self.gone += usize::from(waiting.gone);
@@ -489,7 +504,7 @@ impl Settle {
                 *self.sampled.entry(path.clone()).or_default() += 1;
             }
             let candidate = Candidate { from, force: true, sampled: true, ..Candidate::new(path) };
-            taken.push(Taken { candidate, unclosed: false });
+            taken.push(Taken { candidate, unclosed: false, moved_on: 0 });
         }
     }
 }

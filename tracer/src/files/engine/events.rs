@@ -79,7 +79,7 @@ impl Engine {
         captured.path == *path && now.size <= self.ledger.max_size && !(emptied || older || still)
     }
 
-    fn see(&mut self, path: RelPath, is_dir: bool, seen: Seen, captured: Option<Captured>) {
+    pub(super) fn see(&mut self, path: RelPath, is_dir: bool, seen: Seen, captured: Option<Captured>) {
         if self.sampled.contains_key(&path) {
             return;
         }
@@ -99,7 +99,13 @@ impl Engine {
             _ => None,
         };
         let now = self.now();
+        // A directory that was moved and made anew before its watch stood gives events under a name that is another's.
+        let gone = matches!(seen, Seen::Removed | Seen::MovedFrom { .. });
+        let waits = gone && !stamps.has(&path) && self.settle.knows(&path);
         self.settle.see(now, path.clone(), seen, captured, &|path| stamps.has(path));
+        if waits && self.ledger.place.stat(&path).is_ok_and(|found| found.is_some()) {
+            self.settle.see(now, path.clone(), Seen::Made, None, &|path| stamps.has(path));
+        }
         if is_dir && matches!(seen, Seen::MovedTo { .. } | Seen::Made) {
             if let Some(from) = &from {
                 self.watch.rename(from, &path);

@@ -209,7 +209,7 @@ fn names(names: &[&str]) -> Vec<String> {
 fn saves_that_were_read_are_all_handed_out_in_their_order() {
     let mut settle = Settle::default();
     let mut save = |name: &str, read: bool| {
-        let captured = read.then(|| Captured::of(path(name)));
+        let captured = read.then(|| Captured::of(path(name), b"x"));
         settle.see(at(0), path(name), Modified, None, &|_| true);
         settle.see(at(0), path(name), Written, captured, &|_| true);
     };
@@ -224,7 +224,7 @@ fn saves_that_were_read_are_all_handed_out_in_their_order() {
 fn a_save_that_was_not_read_is_counted_when_the_next_one_comes() {
     let mut settle = Settle::default();
     for read in [true, false, true] {
-        let captured = read.then(|| Captured::of(path("f")));
+        let captured = read.then(|| Captured::of(path("f"), b"x"));
         settle.see(at(0), path("f"), Written, captured, &|_| true);
     }
     assert_eq!(portion(&settle.take(at(0))), (names(&["f"]), names(&["f*"])));
@@ -234,9 +234,9 @@ fn a_save_that_was_not_read_is_counted_when_the_next_one_comes() {
 #[test]
 fn what_was_saved_before_it_was_removed_or_replaced_is_a_version_that_comes_first() {
     let mut settle = Settle::default();
-    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"))), &|_| true);
+    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"), b"x")), &|_| true);
     settle.see(at(0), path("f"), Removed, None, &|_| true);
-    settle.see(at(0), path("g"), Written, Some(Captured::of(path("g"))), &|_| true);
+    settle.see(at(0), path("g"), Written, Some(Captured::of(path("g"), b"x")), &|_| true);
     settle.see(at(0), path("g"), MovedTo { cookie: 1 }, None, &|_| true);
     assert_eq!(settle.due(), Some(at(100)), "what is ready waits for the removal, as one burst");
     assert_eq!(portion(&settle.take(at(100))), (names(&["f", "g"]), names(&["g", "f"])));
@@ -246,13 +246,13 @@ fn what_was_saved_before_it_was_removed_or_replaced_is_a_version_that_comes_firs
 #[test]
 fn versions_that_could_not_be_written_down_come_first_the_next_time() {
     let mut settle = Settle::default();
-    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"))), &|_| true);
-    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"))), &|_| true);
+    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"), b"x")), &|_| true);
+    settle.see(at(0), path("f"), Written, Some(Captured::of(path("f"), b"x")), &|_| true);
     let refused = settle.take(at(0)).versions;
-    settle.see(at(1), path("g"), Written, Some(Captured::of(path("g"))), &|_| true);
+    settle.see(at(1), path("g"), Written, Some(Captured::of(path("g"), b"x")), &|_| true);
     settle.hold_again(at(2000), refused);
     assert_eq!(portion(&settle.take(at(2))), (names(&["f"]), names(&["g*"])));
-    settle.see(at(3), path("f"), Written, Some(Captured::of(path("f"))), &|_| true);
+    settle.see(at(3), path("f"), Written, Some(Captured::of(path("f"), b"x")), &|_| true);
     let portion = settle.take(at(4));
     settle.hold_again(at(2004), vec![Arc::clone(portion.taken[0].candidate.captured.as_ref().unwrap())]);
     assert_eq!(settle.due(), Some(at(2004)));
