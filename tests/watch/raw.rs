@@ -548,6 +548,7 @@ const floats = watch(new Float64Array([1, 2, 3]), { name: 'floats' });
 const bytes = watch(Buffer.alloc(16), { name: 'bytes' });
 const counter = watch(new Uint32Array(1), { name: 'counter' });
 const given = watch(new Uint8Array(4), { name: 'given' });
+let total = watch(0, { name: 'total' }), sums = watch(new Int8Array(3), { name: 'sums' });
 exports.main = () => {
   ints[0] = 5;
   ints[1] += 7;
@@ -563,6 +564,12 @@ exports.main = () => {
   fs.writeFileSync('file', 'hello world');
   const file = fs.openSync('file');
   console.log(fs.readSync(file, bytes, 0, 5, 0), bytes.write('xyz', 8));
+  total = (1, 2);
+  total += (3, 4);
+  sums[0] += (5, 6);
+  sums[1] = (7, 8);
+  [sums[2]] = (9, [10]);
+  console.log(total, sums);
   structuredClone(given, { transfer: [given.buffer] });
   console.log(ints, floats, bytes, counter, given, ints instanceof Int32Array, ints.buffer.byteLength, Buffer.isBuffer(bytes));
   fs.read(file, bytes, 0, 3, 6, (error, count) => console.log(error, count, bytes.toString('latin1')));
@@ -577,9 +584,10 @@ exports.main = () => {
     let lines = |name: &str| -> Vec<u64> {
         of(&events, name).iter().map(|event| event["line"].as_u64().unwrap()).collect()
     };
-    assert_eq!(lines("ints"), [9, 10, 11, 12, 13, 14, 15, 16, 0]);
+    assert_eq!(lines("ints"), [10, 11, 12, 13, 14, 15, 16, 17, 0]);
+    assert_eq!((lines("total"), lines("sums")), (vec![24, 25], vec![26, 27, 28]));
     assert_eq!(lines("floats"), [0, 0], "the third was 3 before");
-    assert_eq!(lines("bytes"), [22, 22, 0]);
+    assert_eq!(lines("bytes"), [23, 23, 0]);
     let counts = of(&events, "counter");
     assert_eq!(counts.len(), 20_000, "code that a compiler has made is seen too");
     let last = counts.iter().fold(vec![0; 4], |bytes, event| applied(&bytes, event));

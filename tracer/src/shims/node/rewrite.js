@@ -192,8 +192,11 @@ function rewritten(source, tree, found, newSite, instead) {
     const declared = scope.owner(name).declared.has(name);
     const calls = declared || callsWatch(node);
     const take = `(${hidden(name)}=__tickfs.take(${hidden(name)},${site(node, scope)},${isLocal(scope, name)},`;
-    put(opens, node.start, calls ? take : `__tickfs.store(${hidden(name)},${site(node, scope)},`);
+    // Several expressions with commas are one value: what is put in comes within their parentheses.
+    const several = node.type === "SequenceExpression";
+    put(opens, node.start, (calls ? take : `__tickfs.store(${hidden(name)},${site(node, scope)},`) + (several ? "(" : ""));
     visit();
+    if (several) put(closes, node.end, ")");
     put(closes, node.end, calls ? `${declared ? "," + JSON.stringify(name) : ""}),__tickfs.held)` : ")");
   }
 
@@ -249,9 +252,10 @@ function rewritten(source, tree, found, newSite, instead) {
     // The handler of raw writes is told where it is, as late as can be.
     const value = node.right;
     put(opens, node.start, value ? "__tickfs.first(" : `__tickfs.second(__tickfs.at(${site(node, scope)}),`);
-    if (value) put(opens, value.start, `__tickfs.at(${site(node, scope)},`);
+    const several = value?.type === "SequenceExpression";
+    if (value) put(opens, value.start, `__tickfs.at(${site(node, scope)},${several ? "(" : ""}`);
     visit();
-    if (value) put(closes, value.end, ")");
+    if (value) put(closes, value.end, several ? "))" : ")");
     return put(closes, node.end, looks.join("") + ")");
   }
 

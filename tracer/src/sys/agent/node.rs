@@ -7,12 +7,14 @@
 #[cfg(target_arch = "x86_64")]
 #[path = "../fault/mod.rs"]
 mod fault;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "raw writes need more of it"))]
 #[path = "../layout.rs"]
 mod layout;
 #[cfg(target_arch = "x86_64")]
 mod node_memory;
 #[path = "../producer.rs"]
 mod producer;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "raw writes need more of it"))]
 #[path = "../raw.rs"]
 mod raw;
 

@@ -8,6 +8,7 @@
 #[cfg(target_arch = "x86_64")]
 #[path = "../fault/mod.rs"]
 mod fault;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "raw writes need more of it"))]
 #[path = "../layout.rs"]
 mod layout;
 #[path = "../producer.rs"]
@@ -16,6 +17,7 @@ mod producer;
 mod python_memory;
 #[cfg(target_arch = "x86_64")]
 mod python_walk;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "raw writes need more of it"))]
 #[path = "../raw.rs"]
 mod raw;
 

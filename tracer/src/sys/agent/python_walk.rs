@@ -240,7 +240,8 @@ fn own_frame(layout: &Layout) -> Option<usize> {
         // Newer versions have frames that belong to no code.
         if code != 0 && word(code + TO_TYPE) == layout.code_type {
             let file = text(layout, word(code + layout.to_file));
-            if !file.is_some_and(|file| file.starts_with(b"<tickfs>/")) {
+            // Nor do those belong to the program through which C calls into Python.
+            if !file.is_some_and(|file| file == b"<shim>" || file.starts_with(b"<tickfs>/")) {
                 return Some(frame);
             }
         }
@@ -357,7 +358,7 @@ fn new_site(layout: &Layout, file: usize, name: usize, line: c_int) -> u32 {
         && spell(&mut rest, utf8(layout, file))
         && write!(rest, "\",[[{number},\"").is_ok()
         && spell(&mut rest, utf8(layout, name))
-        && write!(rest, "\",{line}]]]}}").is_ok();
+        && write!(rest, "\",{}]]]}}", line.max(0)).is_ok();
     let len = room - rest.len();
     if let Some(ring) = RING.get().filter(|_| told) {
         ring.push(Fixed { kind: KIND_MESSAGE, thread: thread_id(), ..Fixed::default() }, &json[..len]);
