@@ -22,6 +22,9 @@ mod whole;
 pub mod writer;
 
 pub use head::Head;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use quick::reads_the_same;
 pub use reader::{Entry, JournalReader, Opened, ReadFrom, ReadOptions, ReadReport, holds, scan_all};
 pub use segment::{JournalDir, JournalEnd, LinePlace, Segments, is_current};
 pub(crate) use whole::read_whole;
