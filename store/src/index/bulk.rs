@@ -11,10 +11,11 @@ use crate::error::{Error, Result};
 use crate::ids::{BranchNo, ContentHash, Rec, Seq};
 use crate::journal::entry::Action;
 
-/// Rows of a part of the journal, in its order.
+/// Rows of a part of the journal, in its order; with them the sums of those that are many, because several threads gather and
+/// one alone loads.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    ticks: Vec<(TickRow, BranchNo)>,
+    ticks: Vec<(TickRow, BranchNo, i64)>,
     keyed: Keyed,
     others: Vec<Other>,
 }
@@ -24,7 +25,7 @@ pub(crate) struct Gathered {
 struct Keyed {
     dirents: Vec<DirentRow>,
     places: Vec<PlaceRow>,
-    versions: Vec<Version>,
+    versions: Vec<(Version, i64)>,
     big: Vec<(ContentHash, Rec)>,
 }
 
@@ -64,10 +65,10 @@ impl<'c> Bulk<'c> {
         Ok(())
     }
 
-    fn load_ticks(&mut self, ticks: &[(TickRow, BranchNo)]) -> rusqlite::Result<()> {
+    fn load_ticks(&mut self, ticks: &[(TickRow, BranchNo, i64)]) -> rusqlite::Result<()> {
         let mut into = self.db.prepare_cached(sql::TICK)?;
-        for &(ref row, branch) in ticks {
-            insert_tick(&mut into, row)?;
+        for &(ref row, branch, sum) in ticks {
+            insert_tick(&mut into, row, sum)?;
             match &mut self.span {
                 Some(span) if span.branch == branch && span.last.next() == row.n => span.last = row.n,
                 span => {
@@ -85,7 +86,7 @@ impl<'c> Bulk<'c> {
         dirents.sort_by(|a, b| (a.branch, a.dir, &a.name, a.tick).cmp(&(b.branch, b.dir, &b.name, b.tick)));
         // Rows are large, so their places are sorted.
         places.sort_by_cached_key(|p| (p.node, p.branch, p.tick));
-        versions.sort_by_cached_key(|v| (v.node, v.branch, v.tick));
+        versions.sort_by_cached_key(|(v, _)| (v.node, v.branch, v.tick));
         big.sort_by_key(|&(hash, _)| hash.0);
         let load = || -> rusqlite::Result<()> {
             let mut into = db.prepare(sql::SPAN)?;
@@ -95,7 +96,7 @@ impl<'c> Bulk<'c> {
             let mut into = db.prepare(sql::PLACE)?;
             places.iter().try_for_each(|row| insert_place(&mut into, row))?;
             let mut into = db.prepare(sql::VERSION)?;
-            versions.iter().try_for_each(|row| insert_version(&mut into, row))?;
+            versions.iter().try_for_each(|(row, sum)| insert_version(&mut into, row, *sum))?;
             let mut into = db.prepare(sql::BIG)?;
             big.iter().try_for_each(|&(hash, rec)| insert_big(&mut into, hash, rec))
         };
@@ -119,7 +120,8 @@ impl Other {
 
 impl Rows for Gathered {
     fn tick(&mut self, row: TickRow, branch: BranchNo) -> Result<()> {
-        self.ticks.push((row, branch));
+        let sum = row.sum();
+        self.ticks.push((row, branch, sum));
         Ok(())
     }
 
@@ -134,7 +136,8 @@ impl Rows for Gathered {
     }
 
     fn version(&mut self, row: Version) -> Result<()> {
-        self.keyed.versions.push(row);
+        let sum = row.sum();
+        self.keyed.versions.push((row, sum));
         Ok(())
     }
 

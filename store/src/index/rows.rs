@@ -257,7 +257,7 @@ pub(crate) mod sql {
 
 impl Rows for Live<'_> {
     fn tick(&mut self, row: TickRow, branch: BranchNo) -> Result<()> {
-        self.insert(sql::TICK, |into| insert_tick(into, &row))?;
+        self.insert(sql::TICK, |into| insert_tick(into, &row, row.sum()))?;
         let previous = last_span(self.0)?;
         match previous {
             Some(span) if span.branch == branch && span.last.next() == row.n => {
@@ -282,7 +282,7 @@ impl Rows for Live<'_> {
     }
 
     fn version(&mut self, row: Version) -> Result<()> {
-        self.insert(sql::VERSION, |into| insert_version(into, &row))
+        self.insert(sql::VERSION, |into| insert_version(into, &row, row.sum()))
     }
 
     fn big(&mut self, hash: ContentHash, rec: Rec) -> Result<()> {
@@ -323,7 +323,7 @@ impl Rows for Live<'_> {
     }
 }
 
-pub(crate) fn insert_tick(into: &mut Statement<'_>, row: &TickRow) -> rusqlite::Result<()> {
+pub(crate) fn insert_tick(into: &mut Statement<'_>, row: &TickRow, sum: i64) -> rusqlite::Result<()> {
     let burst = row.burst.map(|b| b.0.cast_signed());
     let values = params![
         row.n.0.cast_signed(),
@@ -332,7 +332,7 @@ pub(crate) fn insert_tick(into: &mut Statement<'_>, row: &TickRow) -> rusqlite::
         action_code(row.action),
         row.node.0.cast_signed(),
         burst,
-        row.sum()
+        sum
     ];
     into.execute(values).map(drop)
 }
@@ -356,7 +356,7 @@ pub(crate) fn insert_place(into: &mut Statement<'_>, row: &PlaceRow) -> rusqlite
     into.execute(values).map(drop)
 }
 
-pub(crate) fn insert_version(into: &mut Statement<'_>, row: &Version) -> rusqlite::Result<()> {
+pub(crate) fn insert_version(into: &mut Statement<'_>, row: &Version, sum: i64) -> rusqlite::Result<()> {
     let values = params![
         row.node.0.cast_signed(),
         row.branch.0,
@@ -370,7 +370,7 @@ pub(crate) fn insert_version(into: &mut Statement<'_>, row: &Version) -> rusqlit
         row.uid,
         row.gid,
         holes_to_blob(&row.holes),
-        row.sum()
+        sum
     ];
     into.execute(values).map(drop)
 }
