@@ -95,6 +95,36 @@ fn watch_each_activation_of_a_function_has_its_own_variable() {
     }
 }
 
+/// A program may call a function with a watched variable as often as it likes.
+#[test]
+fn watch_a_call_that_is_over_leaves_nothing_behind() {
+    let source = "\
+import sys
+def f(n):
+    x = watch(n, name='x')
+    x = n + 1
+    held = watch([], name='held')
+    held.append(n)
+    return held if n == 7 else None
+def numbers():
+    x = watch(0, name='x')
+    for x in range(1, 4):
+        yield x
+kept = [f(n) for n in range(500)][7]
+list(numbers())
+kept.append(1)
+print(sum(held.name == 'x' for held in sys.modules['_tickfs.runtime'].traced.values()))
+";
+    for (args, printed, xs) in [(&["--track-locals"][..], "0\n", 503), (&[], "0\n", 0)] {
+        let bench = Bench::python(source);
+        let shown = bench.watch(&[&["--user-script", "app.py", "--log-level", "error"], args].concat());
+        assert_eq!((shown.stdout.as_str(), shown.status), (printed, 0), "{shown:?}");
+        let events = bench.events("watcher_output");
+        assert_eq!(of(&events, "x").len(), xs);
+        assert_eq!(of(&events, "held").len(), if xs > 0 { 501 } else { 0 });
+    }
+}
+
 /// Shows WA-20.
 #[test]
 fn watch_main_is_called_once_and_traced() {

@@ -208,6 +208,7 @@ fn watch_javascript_ends_as_the_program_does_and_leaves_no_wrapper() {
         let shown = shown(&mut command);
         assert_eq!(shown.status, status, "{source}: {shown:?}");
         assert!(shown.stderr.contains(said), "{source}: {shown:?}");
+        assert!(!shown.stderr.contains("tickfs-watch"), "a stack shows the program alone: {shown:?}");
         assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0, "{source}");
     }
 }

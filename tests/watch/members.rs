@@ -149,7 +149,7 @@ exports.main = () => {
   one.step();
   two.x = 12;
   one['x'] = 20;
-  state.count++;
+  state.count++; let it = state; it.count = (it = two, 30);
   (() => state)().other = 3;
   Object.freeze(state).count = 9;
   console.log(one, state, Object.keys(two));
@@ -174,7 +174,7 @@ fn watch_members_of_javascript_objects_are_seen_in_their_own_files() {
         ("own", vec![13]),
         ("level", vec![14]),
         ("total", vec![8, 8]),
-        ("count", vec![24]),
+        ("count", vec![24, 24]),
         ("other", vec![25]),
     ] {
         assert_eq!(lines(&events, name), expected, "{name}");

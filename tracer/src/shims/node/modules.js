@@ -125,6 +125,11 @@ follow(DataView.prototype, widths.map((width) => `set${width}`));
 follow(Buffer.prototype, Object.getOwnPropertyNames(Buffer.prototype).filter((name) => /^(write|fill|copy|swap|utf8Write|latin1Write|hexWrite)/.test(name)));
 follow(Atomics, ["store", "add", "sub", "and", "or", "xor", "exchange", "compareExchange"], 0);
 follow(fs, ["readSync"], 1);
+// A stack shows the program alone, as it does untraced.
+const errors = require("internal/errors");
+errors.setInternalPrepareStackTrace((error, trace) =>
+  errors.defaultPrepareStackTrace(error, trace.filter((frame) => frame.getFileName() !== __filename)),
+);
 process.execArgv.length = 0;
 delete require.cache[__filename];
 if (isMainThread) {

@@ -56,6 +56,13 @@ function membersIn(pattern) {
   return /Pattern$|^Property$|^RestElement$/.test(pattern.type) ? children(pattern).flatMap(membersIn) : [];
 }
 
+/** Whether this name, if it is one, may be assigned here. */
+function assigns(node, name) {
+  if (!name || isFunction(node)) return false;
+  const targets = [node.left, node.argument].filter((part) => part && /^Assign|^Update/.test(node.type));
+  return targets.some((part) => namesIn(part).includes(name)) || children(node).some((part) => assigns(part, name));
+}
+
 /** How code calls `watch`: by its bare name, or by what it has made of the module `tickfs`. */
 function watchers(tree) {
   const names = new Set(["watch"]);
@@ -221,6 +228,12 @@ function rewritten(source, tree, found, newSite, instead) {
     put(closes, node.end, ")");
   }
 
+  /** `object.name = value`, whose object is the same afterwards. */
+  function isPlainMember({ type, operator, left, right }) {
+    if (type !== "AssignmentExpression" || operator !== "=" || left.type !== "MemberExpression" || left.computed) return false;
+    return isSimple(left.object) && !callsWatch(right) && !assigns(right, left.object.name);
+  }
+
   /** A property is assigned; what it is afterwards is looked at only where it is watched. */
   function member(node, scope, visit) {
     const { object, property } = node.left;
@@ -276,7 +289,7 @@ function rewritten(source, tree, found, newSite, instead) {
 
   function walk(node, outer) {
     const scope = found.scopes.get(node) ?? outer;
-    const inside = () => children(node).forEach((part) => walk(part, scope));
+    const inside = (of = node) => children(of).forEach((part) => walk(part, scope));
     if (node.type === "BlockStatement" || isFunction(node) || node.type === "Program") declare(node, scope);
     if (node.type === "VariableDeclarator" && node.init) {
       if (node.id.type === "Identifier" && watched(scope, node.id.name)) {
@@ -289,6 +302,13 @@ function rewritten(source, tree, found, newSite, instead) {
         put(closes, node.end, `,${hidden(name)}_=(${hidden(name)}=${take})`);
       }
       return undefined;
+    }
+    if (node.type === "ExpressionStatement" && isPlainMember(node.expression)) {
+      // Nothing stands before it, so that an error in it shows the line and the column of the program.
+      const { left } = node.expression;
+      const read = left.property.type === "PrivateIdentifier" ? `,()=>${text(left)}` : "";
+      inside(node.expression);
+      return put(closes, node.expression.end, `,__tickfs.look(${site(node, scope)},${text(left.object)},${keyOf(left)}${read})`);
     }
     if (node.type === "AssignmentExpression") {
       const { left, operator, right } = node;

@@ -138,9 +138,21 @@ def bind(key, value, declared=None):
     return slow(variable, key & 0xFFFF_FFFF, value, fresh) if variable else value
 
 
+class Activation(int):
+    """The number of a variable of a function, in its hidden variable: it goes when the function's call is over."""
+
+    __slots__ = ()
+
+    def __del__(self):
+        held = traced.get(self) if traced is not None else None
+        # A value that tells may live on.
+        if held is not None and not held.tells:
+            forgotten(self)
+
+
 def declared(variable, name):
     """The hidden variable of a name that is watched without a call of `watch`."""
-    return variable or register(name, sys._getframe(1).f_code.co_filename, True)
+    return variable or Activation(register(name, sys._getframe(1).f_code.co_filename, True))
 
 
 def take(variable, site, value):
@@ -150,9 +162,10 @@ def take(variable, site, value):
         agent.local(variable, site, value)
         return variable
     if traced[fresh].track_locals:
-        return fresh
+        return Activation(fresh)
     wrap.release(value)
     say(untraced=fresh)
+    forgotten(fresh)
     return None
 
 
@@ -285,7 +298,7 @@ def forgotten(variable):
     """Its object is no more."""
     memory.release(variable)
     if traced.pop(variable, None) is not None:
-        say(ended=variable)
+        say(ended=int(variable))
 
 
 def main_entered():
