@@ -328,8 +328,58 @@ print(bytes(data))
     if stores(&bench).is_none() {
         return;
     }
-    assert_same(&bench, "python3");
+    let traced = assert_same(&bench, "python3");
     assert_eq!(bench.events("watcher_output").len(), 6);
+    // Where the signal is the other one, it is handled on the stack that faulthandler has made for it.
+    let Some(python) = restricted(&bench) else { return };
+    let other = traced_with(&bench, &python, &[("REFUSE", USERFAULTFD)]);
+    assert!(how(&other).contains("raw=mprotect"), "{other:?}");
+    assert_eq!((&other.stdout, other.status), (&traced.stdout, 0), "{other:?}");
+    assert_eq!(bench.events("watcher_output").len(), 12);
+}
+
+/// A full stack is told of by the same signal as a write, where pages are protected by `mprotect`.
+#[test]
+fn watch_raw_a_full_stack_ends_the_program_as_it_does_untraced() {
+    if !has_raw_writes() {
+        return;
+    }
+    let source = "\
+import ctypes, faulthandler
+faulthandler.enable()
+data = watch(bytearray(4), name='data')
+memoryview(data)[0] = 1
+print('now', flush=True)
+ctypes.CDLL('./stores.so').overflow(0)
+";
+    let bench = Bench::python(source);
+    if stores(&bench).is_none() {
+        return;
+    }
+    let Some(python) = restricted(&bench) else { return };
+    for refused in ["", USERFAULTFD] {
+        let traced = traced_with(&bench, &python, &[("REFUSE", refused)]);
+        assert_eq!((traced.stdout.as_str(), traced.status), ("now\n", 128 + 11), "{traced:?}");
+        assert!(traced.stderr.contains("Fatal Python error: Segmentation fault"), "{traced:?}");
+    }
+}
+
+/// So many that there is no room for all of them.
+#[test]
+fn watch_raw_memory_that_is_full_is_said_and_the_rest_is_followed_by_hooks() {
+    if !has_raw_writes() {
+        return;
+    }
+    let source = "\
+kept = [watch(bytearray(16 * 1024 * 1024 - 1), name='large') for _ in range(9)]
+for data in kept:
+    data[0] = 1
+print([data[0] for data in kept])
+";
+    let bench = Bench::python(source);
+    let shown = assert_same(&bench, "python3");
+    assert_eq!(shown.stderr.matches("there is no room for more watched memory").count(), 1, "{shown:?}");
+    assert_eq!(bench.events("watcher_output").len(), 9);
 }
 
 /// A fault of the program's own ends it as it would.

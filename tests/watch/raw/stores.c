@@ -207,3 +207,10 @@ void unknown(uint8_t *memory) {
   uint64_t bit = 9;
   __asm__ volatile("btsq %1, (%0)" : : "r"(memory), "r"(bit) : "memory", "cc");
 }
+
+/* Calls itself until there is no stack any more. */
+int overflow(int depth) {
+  volatile char room[4096];
+  room[depth & 4095] = (char)depth;
+  return overflow(depth + 1) + room[7];
+}

@@ -33,7 +33,8 @@ def start(native, given, say):
         how = agent.memory_start(given["file"])
         Learner().outer()
         live = True
-        adopting = live and not (getattr(sys.flags, "dev_mode", False) or os.environ.get("PYTHONMALLOC") or counts_allocations())
+        own_locks = "t" in getattr(sys, "abiflags", "")  # a Python without the one lock
+        adopting = not (own_locks or getattr(sys.flags, "dev_mode", False) or os.environ.get("PYTHONMALLOC") or counts_allocations())
         say(memory={"raw": how, "kernel": "preload"})
     except RuntimeError as error:
         say(memory={"raw": "off", "kernel": "none", "why": str(error)})

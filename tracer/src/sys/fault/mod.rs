@@ -15,9 +15,9 @@ mod scatter;
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::layout;
+use super::layout::{self, Fixed, KIND_MESSAGE};
 use super::producer::{self, Producer};
 use super::raw;
 use arena::{Arena, Slot};
@@ -101,8 +101,22 @@ pub(crate) fn take(len: usize) -> Option<(&'static Arena, Slot)> {
     let arena = ARENA.get_or_init(made).as_ref().filter(|arena| !arena.is_stopped())?;
     static WATCHING: OnceLock<bool> = OnceLock::new();
     let watching = *WATCHING.get_or_init(|| link().is_some_and(|link| begin(arena, link)));
-    let slot = watching.then(|| arena.take(len))??;
-    Some((arena, slot))
+    let slot = watching.then(|| arena.take(len))?;
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if slot.is_none() && !SAID.swap(true, Ordering::AcqRel) {
+        say((plan.hooks.ring)(), NO_ROOM);
+    }
+    Some((arena, slot?))
+}
+
+const NO_ROOM: &[u8] =
+    br#"{"note":"there is no room for more watched memory: further buffers are followed by hooks alone"}"#;
+
+/// A JSON object for the tracer.
+fn say(ring: Option<&Producer>, json: &[u8]) {
+    if let Some(ring) = ring {
+        ring.push(Fixed { kind: KIND_MESSAGE, thread: own_thread(), ..Fixed::default() }, json);
+    }
 }
 
 fn begin(arena: &Arena, link: &Link) -> bool {
