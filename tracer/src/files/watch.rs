@@ -224,6 +224,7 @@ impl Watch {
         let inotify = Arc::clone(&self.inotify);
         let eyes = Eyes { place: Arc::clone(&self.place), names: Arc::clone(&self.by_watch), held };
         std::thread::Builder::new().name("recorder-events".to_owned()).spawn(move || {
+            hurry();
             if let Err(error) = read_all(&inotify, &wake, &eyes, &to) {
                 // Whoever records hears it if it still runs; else nobody needs to.
                 if to.send(Message::Deaf(error.to_string())).is_err() {
@@ -234,6 +235,13 @@ impl Watch {
         })?;
         Ok(())
     }
+}
+
+/// It does little, and what it comes too late for is lost: where it may, it goes before what merely computes.
+fn hurry() {
+    let thread = rustix::thread::gettid();
+    // An ordinary user may not; then it waits its turn like any other.
+    rustix::process::setpriority_process(Some(thread), -10).unwrap_or_default();
 }
 
 fn read_all(inotify: &OwnedFd, wake: &Wake, eyes: &Eyes, to: &Sender<Message>) -> io::Result<()> {

@@ -25,7 +25,10 @@ impl Engine {
         match self.merged {
             Some((count, from, since)) if since + after <= now => {
                 self.merged = None;
-                let why = format!("{count} saves were overwritten before they could be looked at");
+                let why = match count {
+                    1 => "1 save was overwritten before it could be looked at".to_owned(),
+                    count => format!("{count} saves were overwritten before they could be looked at"),
+                };
                 self.gap(why, from)
             }
             _ => Ok(()),
