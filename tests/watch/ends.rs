@@ -146,6 +146,22 @@ fn watch_a_full_disk_is_told_and_counted() {
 }
 
 #[test]
+fn watch_an_output_that_goes_away_is_made_anew() {
+    // There is no event before it goes: nothing is written while it does.
+    let source = "import shutil\nx = watch(0, name='x')\nshutil.rmtree('watcher_output')\n";
+    let bench = Bench::python(&format!("{source}x = 2\n"));
+    let shown = bench.watch(&["--user-script", "app.py"]);
+    assert!(shown.status == 0 && shown.stderr.contains("was removed or moved; it is made anew"), "{shown:?}");
+    let lines: Vec<u64> =
+        bench.events("watcher_output").iter().map(|e| e["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines.last(), Some(&4));
+    // Where it cannot be made anew, its events are lost, and counted.
+    let bench = Bench::python(&format!("{source}open('watcher_output', 'w').close()\nx = 2\n"));
+    let shown = bench.watch(&["--user-script", "app.py"]);
+    assert!(shown.status == 1 && shown.stderr.contains("events cannot be written to"), "{shown:?}");
+}
+
+#[test]
 fn watch_a_forked_child_writes_nothing_into_its_parents_history() {
     let bench = Bench::python(
         "import os\nx = watch(0, name='x')\nx = 1\npid = os.fork()\nif pid == 0:\n    x = 99\n    os._exit(0)\nos.waitpid(pid, 0)\nx = 2\n",

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ pub(super) struct Output {
     flushed: Instant,
     /// Why the last batch could not be written.
     pub(super) failed: Option<io::Error>,
+    /// The file was removed or moved away, and is made anew; nobody has been told of it yet.
+    pub(super) is_new: bool,
 }
 
 impl Output {
@@ -31,11 +34,10 @@ impl Output {
             let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
             Error::invalid(format!("the output directory cannot be written: {why}"), dir)
         };
-        std::fs::create_dir_all(dir).map_err(|source| refused(&source))?;
         let path = dir.join("events.jsonl");
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.map_err(|source| refused(&source))?;
-        Ok(Self { path, file, buffer: Vec::new(), lines: 0, flushed: Instant::now(), failed: None })
+        let file = append_to(&path).map_err(|source| refused(&source))?;
+        let (buffer, flushed) = (Vec::new(), Instant::now());
+        Ok(Self { path, file, buffer, lines: 0, flushed, failed: None, is_new: false })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -56,12 +58,26 @@ impl Output {
         self.flushed.elapsed() >= FLUSH_EVERY
     }
 
+    /// What is written to a file that has no name any more is lost in silence.
+    fn made_sure(&mut self) -> io::Result<()> {
+        let ours = self.file.metadata()?;
+        let is_same = |there: std::fs::Metadata| (there.dev(), there.ino()) == (ours.dev(), ours.ino());
+        if !std::fs::metadata(&self.path).is_ok_and(is_same) {
+            self.file = append_to(&self.path)?;
+            self.is_new = true;
+        }
+        Ok(())
+    }
+
     pub(super) fn flush(&mut self, counts: &mut Counts) {
         self.flushed = Instant::now();
         if self.buffer.is_empty() {
             return;
         }
-        let (written, result) = write_lines(&mut self.file, &self.buffer);
+        let (written, result) = match self.made_sure() {
+            Ok(()) => write_lines(&mut self.file, &self.buffer),
+            Err(error) => (0, Err(error)),
+        };
         counts.written += written;
         counts.lost += self.lines - written;
         if let Err(error) = result {
@@ -71,6 +87,14 @@ impl Output {
         self.lines = 0;
         counts.buffered = 0;
     }
+}
+
+/// Makes the directory of a file that may be appended to, if need be.
+fn append_to(path: &Path) -> io::Result<File> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// How many whole lines were written. A line that was cut is taken back.
@@ -105,6 +129,7 @@ fn a_full_disk_loses_whole_lines_and_counts_them() {
     output.push(b"{}\n", &mut counts);
     output.flush(&mut counts);
     assert_eq!((counts.written, std::fs::read(output.path()).unwrap()), (1, b"{}\n".to_vec()));
+    output.path = "/dev/full".into();
     output.file = OpenOptions::new().append(true).open("/dev/full").unwrap();
     output.push(b"{}\n", &mut counts);
     output.push(b"{}\n", &mut counts);

@@ -491,6 +491,13 @@ impl Sink<'_> {
     }
 
     fn tell_failure(&mut self) {
+        if std::mem::take(&mut self.output.is_new) {
+            let path = self.output.path().display();
+            let text = format!(
+                "{path} was removed or moved; it is made anew, and what was in it is not written again"
+            );
+            (self.options.announce)(Level::Warning, &text);
+        }
         if let Some(error) = self.output.failed.take() {
             let path = self.output.path().display();
             let text = format!("events cannot be written to {path}: {error}; {} are lost", self.counts.lost);
