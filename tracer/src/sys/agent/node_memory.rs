@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::fault::{self, Hooks, Place, arena::Slot};
-use super::layout::{Fixed, KIND_MESSAGE};
+use super::layout::Fixed;
 use super::producer::thread_id;
 use super::{Callback, Env, Info, RING, Value, arguments, boolean, number};
 
@@ -70,7 +70,7 @@ unsafe extern "C" fn set_site(env: Env, info: Info) -> Value {
 /// `memoryStart(file)`: how memory is watched, or `off: ` and why not.
 unsafe extern "C" fn start(env: Env, info: Info) -> Value {
     let [file] = arguments(env, info);
-    let hooks = Hooks { ring: || RING.get(), place, given_up };
+    let hooks = Hooks { ring: || RING.get(), place };
     let file = c_int::try_from(number(env, file)).unwrap_or(-1);
     let said = match fault::start(file, hooks) {
         Ok(name) => name.to_owned(),
@@ -80,21 +80,6 @@ unsafe extern "C" fn start(env: Env, info: Info) -> Value {
     // SAFETY: the text is as long as said, and is copied. JUSTIFICATION: N-API.
     unsafe { napi_create_string_utf8(env, said.as_ptr().cast(), said.len(), &raw mut made) };
     made
-}
-
-/// Called by the fault handler.
-fn given_up(variable: u32, at: u64) {
-    use std::io::Write as _;
-    if let Some(ring) = RING.get() {
-        let mut text = [0_u8; 96];
-        let mut rest = &mut text[..];
-        let room = rest.len();
-        let written = write!(rest, "{{\"given_up\":[{variable},\"{at:x}\"]}}");
-        let len = room - rest.len();
-        if written.is_ok() {
-            ring.push(Fixed { kind: KIND_MESSAGE, thread: thread_id(), ..Fixed::default() }, &text[..len]);
-        }
-    }
 }
 
 /// `memoryTake(len)`: a slot, or undefined.

@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use super::fault::{self, Hooks, arena::Slot};
-use super::layout::{Fixed, KIND_MESSAGE};
+use super::layout::Fixed;
 use super::producer::thread_id;
 use super::python_walk as walk;
 use super::{
@@ -58,7 +58,7 @@ fn slot(object: Object) -> Slot {
 unsafe extern "C" fn start(_module: Object, args: *const Object, count: isize) -> Object {
     // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
     let &[file] = (unsafe { arguments(args, count) }) else { return failed(c"memory_start takes file") };
-    let hooks = Hooks { ring: || RING.get(), place: walk::place, given_up };
+    let hooks = Hooks { ring: || RING.get(), place: walk::place };
     BELOW.get_or_init(|| Below(allocators()));
     match fault::start(c_int::try_from(number(file)).unwrap_or(-1), hooks) {
         Err(why) => failed(why),
@@ -78,21 +78,6 @@ unsafe extern "C" fn holds(_module: Object, args: *const Object, count: isize) -
     };
     let offset = |base: usize| size(address).wrapping_sub(base);
     truth(fault::arena().is_some_and(|arena| offset(arena.base()) < arena.len()))
-}
-
-/// Called by the fault handler.
-fn given_up(variable: u32, at: u64) {
-    use std::io::Write as _;
-    if let Some(ring) = RING.get() {
-        let mut text = [0_u8; 96];
-        let mut rest = &mut text[..];
-        let room = rest.len();
-        let written = write!(rest, "{{\"given_up\":[{variable},\"{at:x}\"]}}");
-        let len = room - rest.len();
-        if written.is_ok() {
-            ring.push(Fixed { kind: KIND_MESSAGE, thread: thread_id(), ..Fixed::default() }, &text[..len]);
-        }
-    }
 }
 
 /// `memory_calibrate(inner, outer)`: frames, from which it is learned how this Python keeps them.

@@ -15,7 +15,7 @@ use super::link::{Action, DEFAULT, Link, SetAction};
 use super::opcodes::Kind;
 use super::raw;
 use super::scatter::scatter;
-use super::{Place, arena, link};
+use super::{Place, arena, link, say_given_up};
 
 #[repr(C)]
 struct SignalInfo {
@@ -130,7 +130,7 @@ fn write(arena: &Arena, offset: usize, frame: &mut Context) {
     };
     if !done {
         arena.open_held(slot);
-        (arena.hooks.given_up)(arena.variable(slot), at);
+        say_given_up((arena.hooks.ring)(), arena.variable(slot), at);
     }
 }
 

@@ -40,8 +40,6 @@ pub(crate) struct Hooks {
     pub(crate) ring: fn() -> Option<&'static Producer>,
     /// Where the thread that runs stands; the offset says what it is about to write.
     pub(crate) place: fn(usize) -> Place,
-    /// A variable's memory is no longer watched; the instruction's address.
-    pub(crate) given_up: fn(u32, u64),
 }
 
 /// Made with the first value: before that, nothing of the program is other than it was.
@@ -111,6 +109,18 @@ pub(crate) fn take(len: usize) -> Option<(&'static Arena, Slot)> {
 
 const NO_ROOM: &[u8] =
     br#"{"note":"there is no room for more watched memory: further buffers are followed by hooks alone"}"#;
+
+/// A variable's memory is no longer watched, because of the instruction at this address.
+fn say_given_up(ring: Option<&Producer>, variable: u32, at: u64) {
+    use std::io::Write as _;
+    let mut text = [0_u8; 96];
+    let mut rest = &mut text[..];
+    let room = rest.len();
+    if write!(rest, "{{\"given_up\":[{variable},\"{at:x}\"]}}").is_ok() {
+        let len = room - rest.len();
+        say(ring, &text[..len]);
+    }
+}
 
 /// A JSON object for the tracer.
 fn say(ring: Option<&Producer>, json: &[u8]) {
