@@ -54,6 +54,27 @@ fn daemon_mount_shows_history_beside_the_root_and_unmount_leaves_nothing() {
     assert!(said.starts_with("tickfs: nothing is shown there (/p/app)"), "{said}");
 }
 
+/// Whoever stands in a mount and names nothing means the root that it shows.
+#[test]
+fn daemon_mount_is_a_place_to_ask_from() {
+    let bench = Bench::new();
+    if !can_mount(&bench) {
+        return;
+    }
+    bench.mount(&[]);
+    let from_there = |args: &[&str]| {
+        let place = bench.path("app.history/branches/main");
+        let shown = bench.shown(bench.command().args(args).current_dir(place));
+        assert_eq!(shown.status, 0, "{args:?}: {shown:?}");
+        shown.stdout
+    };
+    assert_eq!(from_there(&["status"]), bench.ok(&["status"]));
+    assert!(from_there(&["status"]).contains("/p/app\n"));
+    assert_eq!(from_there(&["snapshot", "list"]), bench.ok(&["snapshot", "list"]));
+    assert_eq!(from_there(&["daemon", "status"]), bench.ok(&["daemon", "status"]));
+    assert_eq!(from_there(&["unmount"]), "took 1 mount away\n");
+}
+
 #[test]
 fn daemon_mount_refuses_places_that_would_hide_something() {
     let bench = Bench::new();

@@ -13,6 +13,7 @@ use tickfs_store::{Layout, Store};
 
 use crate::cli::Where;
 use crate::error::Failure;
+use crate::serve::mounted;
 
 pub(crate) fn disk() -> Arc<dyn Disk> {
     Arc::new(RealDisk)
@@ -52,7 +53,7 @@ impl Where {
     fn path(&self) -> anyhow::Result<PathBuf> {
         match self.file.as_ref().or(self.root.as_ref()) {
             Some(path) => settled(path),
-            None => working_directory(),
+            None => here(),
         }
     }
 }
@@ -117,6 +118,14 @@ pub(crate) fn settled(path: &Path) -> anyhow::Result<PathBuf> {
         }
     }
     Ok(settled)
+}
+
+/// What is meant where nothing is named: the working directory, and in a mount the root that it shows.
+pub(crate) fn here() -> anyhow::Result<PathBuf> {
+    let here = working_directory()?;
+    let mounts = mounted::all().context("could not see what is mounted")?;
+    let shown = mounts.into_iter().rfind(|mounted| mounted.is_ours() && here.starts_with(&mounted.at));
+    Ok(shown.map_or(here, |mounted| PathBuf::from(mounted.source)))
 }
 
 pub(crate) fn working_directory() -> anyhow::Result<PathBuf> {

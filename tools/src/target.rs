@@ -108,7 +108,7 @@ pub(crate) fn existing(
             Ok(path) => path,
             Err(_gone) => find::settled(path)?,
         },
-        None => find::working_directory()?,
+        None => find::here()?,
     };
     let store = match store {
         Some(store) => Some(find::settled(store)?).filter(|store| find::is_store(store)),

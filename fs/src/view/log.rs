@@ -1,6 +1,7 @@
 //! The lines of logs: one a tick, written once and kept, because a tick never changes.
 //!
 //! A line is tick, time, kind, path, size before and size after, with tabs between; a size that does not exist is `-`.
+//! They are held compressed, because a history of a million ticks has 70 MB of them.
 //! Of a rename the path is `from -> to`. A newline, a tab or a backslash in a name is escaped by a backslash.
 
 use std::collections::HashMap;
@@ -14,23 +15,26 @@ use tickfs_store::journal::entry::Action;
 use tickfs_store::path::RelPath;
 
 use super::Now;
-use crate::error::Result;
+use super::lines::Lines;
+use crate::error::{Error, Result};
 
 /// So many ticks are read from the index at once.
 const PORTION: usize = 4096;
+/// So many paths are remembered.
+const PATHS: usize = 20_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    lines: Mutex<Lines>,
+    lines: Mutex<Known>,
 }
 
 /// The lines of all ticks, on whatever branch.
 #[derive(Debug, Default)]
-struct Lines {
-    text: Vec<u8>,
+struct Known {
+    text: Lines,
     /// Where the line of each tick ends, from tick 1 on.
     ends: Vec<usize>,
-    /// Where nodes hang, as long as nothing was renamed.
+    /// Where nodes hang, of some and as long as nothing was renamed.
     paths: HashMap<(BranchNo, NodeId), RelPath>,
 }
 
@@ -53,11 +57,11 @@ impl Log {
         let mut skip = usize::try_from(offset).unwrap_or(usize::MAX);
         let mut out = Vec::new();
         for run in now.history().branches().chain(branch, Tick(u64::MAX)) {
-            let line = &lines.text[lines.place(run.first, run.last)];
-            let from = skip.min(line.len());
+            let place = lines.place(run.first, run.last);
+            let from = skip.min(place.len());
             skip -= from;
-            let to = line.len().min(from + (len - out.len()));
-            out.extend_from_slice(&line[from..to]);
+            let to = place.len().min(from + (len - out.len()));
+            lines.text.add_to(&mut out, place.start + from..place.start + to).map_err(unpacked)?;
             if out.len() == len {
                 break;
             }
@@ -69,11 +73,21 @@ impl Log {
     pub(super) fn of_ticks(&self, now: &Now, ticks: impl Iterator<Item = Tick>) -> Result<Vec<u8>> {
         let mut lines = self.lines.lock();
         lines.extend(now)?;
-        Ok(ticks.flat_map(|tick| lines.text[lines.place(tick, tick)].to_vec()).collect())
+        let mut out = Vec::new();
+        for tick in ticks {
+            let place = lines.place(tick, tick);
+            lines.text.add_to(&mut out, place).map_err(unpacked)?;
+        }
+        Ok(out)
     }
 }
 
-impl Lines {
+/// It was packed here and has not left memory.
+fn unpacked(source: std::io::Error) -> Error {
+    Error::Refused(format!("lines of a log could not be unpacked: {source}"))
+}
+
+impl Known {
     fn place(&self, first: Tick, last: Tick) -> Range<usize> {
         let end = |tick: Tick| {
             let place = usize::try_from(tick.0).unwrap_or(usize::MAX).min(self.ends.len());
@@ -88,7 +102,7 @@ impl Lines {
             let next = Tick(self.ends.len() as u64 + 1);
             for tick in now.history().ticks(next, last, PORTION)? {
                 let line = self.line(now.history(), &tick)?;
-                self.text.extend_from_slice(&line);
+                self.text.push(&line).map_err(unpacked)?;
                 self.ends.push(self.text.len());
             }
         }
@@ -110,7 +124,7 @@ impl Lines {
                 (is, was.is_some())
             }
         };
-        if tick.action == Action::Rename {
+        if tick.action == Action::Rename || self.paths.len() == PATHS {
             self.paths.clear();
         }
         if let Some(path) = is.clone() {

@@ -16,6 +16,7 @@ mod now;
 mod told;
 
 mod contents;
+mod lines;
 mod log;
 mod texts;
 

@@ -16,6 +16,8 @@ pub(crate) struct Mounted {
     pub(crate) at: PathBuf,
     pub(crate) kind: String,
     pub(crate) source: OsString,
+    /// The kernel's number of it.
+    minor: String,
 }
 
 impl Mounted {
@@ -38,12 +40,13 @@ fn parse(mountinfo: &[u8]) -> Vec<Mounted> {
     let lines = mountinfo.split(|&b| b == b'\n');
     let read = |line: &[u8]| {
         let mut fields = line.split(|&b| b == b' ');
-        let at = unescaped(fields.nth(4)?);
+        let minor = String::from_utf8_lossy(fields.nth(2)?).split_once(':')?.1.to_owned();
+        let at = unescaped(fields.nth(1)?);
         // Optional fields end with a dash.
         fields.find(|field| *field == b"-")?;
         let kind = String::from_utf8_lossy(fields.next()?).into_owned();
         let source = unescaped(fields.next()?);
-        Some(Mounted { at: at.into(), kind, source })
+        Some(Mounted { at: at.into(), kind, source, minor })
     };
     lines.filter_map(read).collect()
 }
@@ -87,6 +90,16 @@ pub(crate) fn is_dead(place: &Path) -> bool {
     looked.is_err_and(|error| error.raw_os_error().is_some_and(|number| dead.contains(&number)))
 }
 
+/// Breaks the connection of a mount, so that whoever waits for an answer gets an error; where the system lets one do that.
+pub(crate) fn break_connection(place: &Path) -> io::Result<()> {
+    let Some(mounted) = at(place)?.filter(Mounted::is_ours) else { return Ok(()) };
+    let abort = format!("/sys/fs/fuse/connections/{}/abort", mounted.minor);
+    match std::fs::write(abort, "1") {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// What stands as the source of a mount of this root.
 pub(crate) fn source_of(root: &Path) -> String {
     String::from_utf8_lossy(root.as_os_str().as_bytes()).into_owned()
@@ -103,6 +116,7 @@ mod tests {
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
         assert_eq!((mounts[0].at.as_path(), mounts[0].is_ours()), (Path::new("/mnt/a b"), true));
+        assert_eq!(mounts[0].minor, "0");
         assert_eq!(
             (mounts[0].source.to_str(), mounts[1].source.to_str()),
             (Some("/p/my app"), Some("/dev/\\xy"))

@@ -17,6 +17,7 @@ use rustix::net::SocketFlags;
 
 use super::super::log::{self, Log};
 use super::super::message::Request;
+use super::super::mounted;
 use super::message::{KeptMount, Message, Standing, VERSION, hear, say};
 use crate::commands;
 
@@ -90,17 +91,28 @@ impl Keeper {
             }
             self.short_lives = if began.elapsed() < SHORT { self.short_lives + 1 } else { 0 };
             if self.short_lives > SHORT_LIVES_MAX {
-                self.tell("one serving process after the other died at once: its mounts are given up");
+                self.give_up("one serving process after the other died at once");
                 return Ok(());
             }
             self.tell("the serving process died: starting the next one");
             server = self.await_one(self.outage_max, true)?;
         }
-        if !self.kept.is_empty() {
-            let seconds = self.outage_max.as_secs();
-            self.tell(&format!("nobody served for {seconds} s: whoever reads the mounts gets an error"));
-        }
+        let seconds = self.outage_max.as_secs();
+        self.give_up(&format!("nobody served for {seconds} s"));
         Ok(())
+    }
+
+    /// Whoever reads gets an error from here on. A thread of a killed process may hold the connection too, and wait for an answer in
+    /// the kernel: so it is not enough to let go of it.
+    fn give_up(&mut self, why: &str) {
+        for (mount, device) in std::mem::take(&mut self.kept) {
+            let at = &mount.mount_point.at.0;
+            self.tell(&format!("{why}: whoever reads {} gets an error", at.display()));
+            drop(device);
+            if let Err(error) = mounted::break_connection(at) {
+                self.tell(&format!("the connection of {} may not be broken: {error}", at.display()));
+            }
+        }
     }
 
     /// Tells all that is kept.
