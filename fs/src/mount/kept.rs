@@ -52,7 +52,7 @@ fn init() -> Vec<u8> {
     said
 }
 
-#[expect(clippy::host_endian_bytes, reason = "the kernel speaks in the machine's own order")]
+/// The kernel speaks in the machine's own order.
 fn words(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_ne_bytes).collect()
 }
