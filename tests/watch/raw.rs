@@ -507,8 +507,9 @@ fn watch_raw_a_program_of_nobody_is_watched_the_same() {
 fn with_numpy() -> Option<String> {
     let bin = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("numpy/bin");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let asked = shown(Command::new(bin.join("python3")).args(["-c", "import numpy"]).env("PATH", &path));
-    if asked.status == 0 {
+    let python = bin.join("python3");
+    let ask = || shown(Command::new(&python).args(["-c", "import numpy"]).env("PATH", &path)).status;
+    if python.exists() && ask() == 0 {
         return Some(path);
     }
     println!("skipped: there is no numpy in {}", bin.display());
