@@ -8,8 +8,9 @@ use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
 
 /// The level of everything that is written while somebody waits.
 pub(super) const LEVEL_HOT: i32 = 3;
-/// The level of what is seen for the first time, all at once, and mostly never again.
-pub(super) const LEVEL_FIRST: i32 = 9;
+/// The level of what is seen for the first time, all at once. Each level above takes a quarter more time than the one before,
+/// and saves 2 %.
+pub(super) const LEVEL_FIRST: i32 = 4;
 /// The level of compacted groups.
 pub(super) const LEVEL_COLD: i32 = 9;
 
