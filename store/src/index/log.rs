@@ -13,9 +13,9 @@ use super::proof::PAGE;
 use super::sibling;
 use crate::error::{Error, Result};
 
-const HEADER_LEN: u64 = 32;
-const FRAME_HEADER_LEN: u64 = 24;
-const FRAME_LEN: u64 = FRAME_HEADER_LEN + PAGE as u64;
+const HEADER_LEN: usize = 32;
+const FRAME_HEADER_LEN: usize = 24;
+const FRAME_LEN: u64 = (FRAME_HEADER_LEN + PAGE) as u64;
 
 /// Pages of a database, counted from 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) fn pages(database: &Path, frames: u64) -> Result<Pages> {
 /// How many frames the log has room for: those of an older log, behind its end, count too.
 pub(super) fn frames(database: &Path) -> u64 {
     let len = std::fs::metadata(sibling(database, "-wal")).map_or(0, |meta| meta.len());
-    len.saturating_sub(HEADER_LEN) / FRAME_LEN
+    len.saturating_sub(HEADER_LEN as u64) / FRAME_LEN
 }
 
 fn read(path: &Path, frames: u64) -> io::Result<Pages> {
@@ -54,14 +54,14 @@ fn read(path: &Path, frames: u64) -> io::Result<Pages> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Pages::default()),
         file => file?,
     };
-    let mut header = [0; HEADER_LEN as usize];
-    let mut frame = [0; FRAME_HEADER_LEN as usize];
+    let mut header = [0; HEADER_LEN];
+    let mut frame = [0; FRAME_HEADER_LEN];
     let mut pages = Pages::default();
     if !filled(&file, &mut header, 0)? {
         return Ok(pages);
     }
     for n in 0..frames {
-        let is_there = filled(&file, &mut frame, HEADER_LEN + n * FRAME_LEN)?;
+        let is_there = filled(&file, &mut frame, HEADER_LEN as u64 + n * FRAME_LEN)?;
         // The mark of the log: two numbers that it draws anew each time it begins again.
         if !is_there || frame[8..16] != header[16..24] {
             break;

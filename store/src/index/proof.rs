@@ -227,7 +227,7 @@ mod tests {
     fn each_page_is_proved_and_those_in_the_log_are_not_asked() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("x.db");
-        let mut bytes: Vec<u8> = (0..3_000 * PAGE).map(|n| (n / 7 % 251) as u8).collect();
+        let mut bytes: Vec<u8> = (0..3_000 * PAGE).map(|n| (n / 7 % 251).to_le_bytes()[0]).collect();
         fs::write(&path, &bytes).unwrap();
         let proof = Proof::of(&path).unwrap();
         assert_eq!(proof.0.len(), 3_000);
