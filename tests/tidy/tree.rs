@@ -42,8 +42,8 @@ impl Tree {
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                let foreign = matches!(name.as_str(), ".git" | "node_modules" | "__pycache__");
-                // Cargo marks what it builds.
+                let foreign = matches!(name.as_str(), ".git" | "node_modules" | "__pycache__" | "target");
+                // Cargo marks what it builds elsewhere.
                 if !foreign && !entry.path().join("CACHEDIR.TAG").exists() {
                     self.add(&entry.path(), &format!("{path}/"))?;
                 }
