@@ -1,6 +1,6 @@
 //! The bytes in which two values differ.
 
-use std::fmt::Write as _;
+use super::event;
 
 /// So many bytes are compared at once.
 const CHUNK: usize = 64;
@@ -31,8 +31,9 @@ pub(super) fn write(json: &mut String, at: usize, before: &[u8], after: &[u8], d
             json.push(',');
         }
         first = false;
-        // Writing to a String cannot fail.
-        let _infallible = write!(json, "{{\"offset\":{offset},\"before\":");
+        json.push_str("{\"offset\":");
+        event::number(json, offset as u64);
+        json.push_str(",\"before\":");
         byte(json, was);
         json.push_str(",\"after\":");
         byte(json, is);

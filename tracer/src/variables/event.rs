@@ -1,7 +1,5 @@
 //! One event as a line of JSON: eleven fields, then what processors have added.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value};
 
 use super::delta;
@@ -52,18 +50,21 @@ pub(super) const UNKNOWN: &str = r#""variable_id":"unknown","variable_name":"unk
 
 /// Writes the event without its closing brace, so that something can still be added.
 pub(super) fn open(json: &mut String, facts: &Facts<'_>) {
-    // Writing to a String cannot fail.
-    let _infallible = write!(
-        json,
-        "{{\"event_id\":\"{}-{}\",\"timestamp_ns\":{},{},{},\"deltas\":",
-        facts.run, facts.number, facts.time_ns, facts.names, facts.site
-    );
+    json.push_str("{\"event_id\":\"");
+    json.push_str(facts.run);
+    json.push('-');
+    number(json, facts.number);
+    json.push_str("\",\"timestamp_ns\":");
+    number(json, facts.time_ns);
+    json.push(',');
+    json.push_str(facts.names);
+    json.push(',');
+    json.push_str(facts.site);
+    json.push_str(",\"deltas\":");
     delta::write(json, facts.at, facts.before, facts.after, facts.depth);
     json.push_str(",\"thread_id\":");
     match facts.thread {
-        Some(thread) => {
-            let _infallible = write!(json, "{thread}");
-        }
+        Some(thread) => number(json, thread.into()),
         None => json.push_str("null"),
     }
     json.push_str(",\"sql_context\":");
@@ -72,8 +73,26 @@ pub(super) fn open(json: &mut String, facts: &Facts<'_>) {
     json.push_str(facts.scope);
     let (before, after) = facts.sizes;
     if before != after {
-        let _infallible = write!(json, ",\"size_before\":{before},\"size_after\":{after}");
+        json.push_str(",\"size_before\":");
+        number(json, before as u64);
+        json.push_str(",\"size_after\":");
+        number(json, after as u64);
     }
+}
+
+/// Digits without the formatter, which takes longer than all the rest of an event.
+pub(super) fn number(json: &mut String, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    json.push_str(std::str::from_utf8(&digits[first..]).expect("it is text because they are digits"));
 }
 
 /// What processors add to an event.
@@ -106,13 +125,12 @@ impl Added {
             json.push_str(",\"annotations\":");
             json.push_str(&spelled(&self.annotations));
         }
-        let extra = spelled(&self.extra);
-        if let Some(fields) = extra.strip_prefix('{').filter(|fields| *fields != "}") {
-            json.push(',');
-            json.push_str(fields);
-        } else {
-            json.push('}');
+        if self.extra.is_empty() {
+            return json.push('}');
         }
+        let extra = spelled(&self.extra);
+        json.push(',');
+        json.push_str(extra.strip_prefix('{').expect("it opens because it is an object"));
     }
 }
 

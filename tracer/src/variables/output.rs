@@ -75,7 +75,7 @@ impl Output {
             return;
         }
         let (written, result) = match self.made_sure() {
-            Ok(()) => write_lines(&mut self.file, &self.buffer),
+            Ok(()) => write_lines(&mut self.file, &self.buffer, self.lines),
             Err(error) => (0, Err(error)),
         };
         counts.written += written;
@@ -97,18 +97,18 @@ fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// How many whole lines were written. A line that was cut is taken back.
-fn write_lines(file: &mut File, buffer: &[u8]) -> (u64, io::Result<()>) {
+/// How many of so many whole lines were written. A line that was cut is taken back.
+fn write_lines(file: &mut File, buffer: &[u8], lines: u64) -> (u64, io::Result<()>) {
     let mut done = 0;
-    let result = loop {
+    let stopped: io::Error = loop {
         match file.write(&buffer[done..]) {
-            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+            Ok(0) => break io::ErrorKind::WriteZero.into(),
             Ok(more) => done += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break Err(error),
+            Err(error) => break error,
         }
         if done == buffer.len() {
-            break Ok(());
+            return (lines, Ok(()));
         }
     };
     let whole = buffer[..done].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -118,7 +118,7 @@ fn write_lines(file: &mut File, buffer: &[u8]) -> (u64, io::Result<()>) {
         _ => file.metadata().and_then(|meta| file.set_len(meta.len().saturating_sub(cut))),
     };
     let lines = buffer[..whole].iter().filter(|&&byte| byte == b'\n').count() as u64;
-    (lines, result.and(taken_back))
+    (lines, Err(taken_back.err().unwrap_or(stopped)))
 }
 
 #[test]
