@@ -16,7 +16,7 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::entry::{self, Action, Line, LineFault, Writer};
-use super::lines::{lines, next_line};
+use super::lines::{RawLine, lines, next_line};
 use super::quick;
 use super::recovery::{self, Adjudication, TornRange};
 use super::seal;
@@ -616,7 +616,7 @@ impl Progress {
             let line = match decoded {
                 Ok(line) => line,
                 Err(fault) => {
-                    self.count(raw.text, BadLine { segment, offset, fault });
+                    self.count(&raw, BadLine { segment, offset, fault });
                     continue;
                 }
             };
@@ -675,10 +675,12 @@ impl Progress {
         }
     }
 
-    fn count(&mut self, text: &[u8], bad: BadLine) {
-        if matches!(bad.fault, LineFault::Version(_) | LineFault::UnknownAction(_) | LineFault::Schema(_)) {
-            // The line is sound, so its seq is not missing.
-            if let Some(seq) = entry::legible(text).map(|shown| shown.seq).filter(|seq| *seq > self.last) {
+    fn count(&mut self, raw: &RawLine<'_>, bad: BadLine) {
+        use LineFault::{Schema, UnknownAction, Version};
+        if raw.closed && matches!(bad.fault, Version(_) | UnknownAction(_) | Schema(_)) {
+            // The line is sound, so its seq is not missing. What one without an end shows may be any number.
+            if let Some(seq) = entry::legible(raw.text).map(|shown| shown.seq).filter(|seq| *seq > self.last)
+            {
                 self.count_missing(seq);
                 self.last = seq;
             }

@@ -482,6 +482,21 @@ fn a_crash_between_the_new_name_and_its_first_record_loses_no_seq() {
     assert_eq!(bench.seqs(), [1, 2, 3]);
 }
 
+/// What it shows is no seq that was taken: the fuzzer found everything behind it passed over as known.
+#[test]
+fn a_line_without_an_end_costs_nothing_of_the_next_segment() {
+    let bench = Bench::new();
+    let mut journal = bench.writer(WriterOptions { roll_at: 900, ..WriterOptions::default() });
+    for n in 0..20 {
+        write_one(&mut journal, &[update(&n.to_string(), "{}")]);
+    }
+    let path = bench.dir.plain(first());
+    let bytes = [bench.memory.bytes(&path), b"{\"v\":2,\"seq\":1000:00.00".to_vec()].concat();
+    bench.memory.set(&path, &bytes);
+    let (seen, report) = bench.read();
+    assert_eq!((seen.len(), report.skipped(), report.missing, report.duplicates), (20, 1, 0, 0));
+}
+
 #[test]
 fn scanning_and_streaming_give_the_same() {
     let bench = Bench::new();
