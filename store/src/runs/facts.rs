@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Tick, UnixMillis};
 
-/// `20261124-193455-7f3a9c`: when it began, and six digits that were drawn.
+/// `20261124-193455123-7f3a9c`: when it began, to the millisecond, so that names are in order; and six digits that were drawn.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(String);
@@ -18,9 +18,8 @@ impl RunId {
         let iso = now.to_iso();
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
         let (day, rest) = iso.split_once('T').unwrap_or((&iso, ""));
-        let time = rest.split('.').next().unwrap_or_default();
         let drawn: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("{}-{}-{drawn}", digits(day), digits(time)))
+        Self(format!("{}-{}-{drawn}", digits(day), digits(rest)))
     }
 
     /// `None` for what could not be the name of a run's directory.

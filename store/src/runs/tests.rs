@@ -56,7 +56,7 @@ fn begin() -> (Arc<SimDisk>, Layout, RunWriter) {
 
 #[test]
 fn the_id_of_a_run_says_when_it_began() {
-    assert_eq!(id().as_str(), "20251120-121500-01ab03");
+    assert_eq!(id().as_str(), "20251120-121500123-01ab03");
     assert_eq!(RunId::parse(id().as_str()), Some(id()));
     assert_eq!((RunId::parse("../x"), RunId::parse("")), (None, None));
 }
@@ -87,7 +87,9 @@ fn every_version_of_a_long_value_is_read_back() {
     let names: Vec<String> = run.variables().unwrap().into_iter().map(|facts| facts.name).collect();
     assert_eq!(names, ["x", "y"]);
     // Far less than 301 values of 580 bytes.
-    assert!(disk.open(Path::new("/s/runs/20251120-121500-01ab03/values")).unwrap().len().unwrap() < 20_000);
+    assert!(
+        disk.open(Path::new("/s/runs/20251120-121500123-01ab03/values")).unwrap().len().unwrap() < 20_000
+    );
 }
 
 #[test]
@@ -109,7 +111,7 @@ fn a_flipped_byte_is_an_error_and_no_value() {
     writer.declare(&facts(1, "x"), &text("a value")).unwrap();
     writer.sync().unwrap();
     let run = Runs::new(disk.clone(), layout).open(&id()).unwrap();
-    let (values, dir) = ("/s/runs/20251120-121500-01ab03/values", "/s/runs/20251120-121500-01ab03");
+    let (values, dir) = ("/s/runs/20251120-121500123-01ab03/values", "/s/runs/20251120-121500123-01ab03");
     disk.remove_file(Path::new(values)).unwrap();
     disk.create_append(Path::new(values)).unwrap().append(b"a valuf").unwrap();
     assert!(matches!(run.value(1, 0), Err(Error::Corrupt { .. })), "{dir}");
