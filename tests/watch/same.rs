@@ -1,6 +1,6 @@
 //! A traced program does what it does untraced.
 
-use crate::bench::{Bench, shown};
+use crate::bench::{Bench, TICKFS, of, shown};
 
 /// The same output, status and files; and what it is made of is its own.
 #[test]
@@ -55,4 +55,26 @@ fn watch_a_test_suite_passes_as_it_does_untraced() {
     assert_eq!(traced, plain);
     let count: usize = traced.stdout.split(' ').next().unwrap().parse().unwrap();
     assert_eq!(bench.events("watcher_output").len(), count);
+}
+
+/// What the tracer holds open is as high as it may be, and nothing that the program closes ends it.
+#[test]
+fn watch_a_program_that_may_open_few_files_or_closes_all_is_traced() {
+    let python = "import os\nn = watch(0, name='n')\nb = watch(bytearray(8), name='b')\nos.closerange(3, 1024)\nfor i in range(5):\n    n = n + 1\nmemoryview(b)[2] = 7\n";
+    let node = "let n = watch(0, { name: 'n' });\nconst b = watch(Buffer.alloc(8), { name: 'b' });\nexports.main = () => {\n  for (let i = 0; i < 5; i++) n = n + 1;\n  b.fill(7, 2, 3);\n};\n";
+    for (script, source, limit) in
+        [("app.py", python, 1024), ("app.py", python, 32), ("app.js", node, 1024), ("app.js", node, 64)]
+    {
+        let bench = Bench::new();
+        bench.write(script, source);
+        let within = format!("ulimit -n {limit}; exec {TICKFS} watch --user-script {script}");
+        let shown = shown(bench.command("sh").args(["-c", &within]));
+        assert_eq!((shown.status, shown.stdout.as_str()), (0, ""), "{shown:?}");
+        assert!(
+            shown.stderr.contains("raw=uffd-sigbus") || shown.stderr.contains("raw=mprotect"),
+            "{shown:?}"
+        );
+        let events = bench.events("watcher_output");
+        assert_eq!([of(&events, "n").len(), of(&events, "b").len()], [5, 1], "{shown:?}");
+    }
 }

@@ -43,14 +43,13 @@ impl Producer {
         let len = HEADER.checked_add(capacity)?;
         // SAFETY: as for the header. JUSTIFICATION: as above.
         let base = unsafe { raw::mmap(ptr::null_mut(), len, raw::PROT_READ_WRITE, raw::MAP_SHARED, ring, 0) };
-        // SAFETY: duplicates a descriptor; nothing is dereferenced. JUSTIFICATION: the standard library needs an owner.
-        let moved = unsafe { raw::fcntl(bell, raw::F_DUPFD_CLOEXEC, 700) };
+        let moved = raw::copied_aside(bell);
         for fd in [ring, bell] {
             // SAFETY: both were handed over to be closed here. JUSTIFICATION: as above.
             unsafe { raw::close(fd) };
         }
-        let usable = base.addr() != usize::MAX && moved >= 0;
-        usable.then(|| Self { base: base.cast(), capacity, bell: moved, stopped: AtomicBool::new(false) })
+        let bell = moved.filter(|_| base.addr() != usize::MAX)?;
+        Some(Self { base: base.cast(), capacity, bell, stopped: AtomicBool::new(false) })
     }
 
     fn header(&self) -> &Header {

@@ -69,3 +69,12 @@ unsafe extern "C" {
         child: Option<unsafe extern "C" fn()>,
     ) -> c_int;
 }
+
+/// A copy of a descriptor, out of the way of programs that count on low numbers: from 700 on, or as high as the limit allows.
+pub(crate) fn copied_aside(fd: c_int) -> Option<c_int> {
+    [700, 180, 40, 3].into_iter().find_map(|least| {
+        // SAFETY: a command and no memory. JUSTIFICATION: the standard library needs an owner.
+        let copy = unsafe { fcntl(fd, F_DUPFD_CLOEXEC, least) };
+        (copy >= 0).then_some(copy)
+    })
+}

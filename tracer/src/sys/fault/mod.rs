@@ -79,9 +79,10 @@ pub(crate) fn start(file: c_int, hooks: Hooks) -> Result<&'static str, &'static 
     let Some(protection) = arena::probe(file) else {
         return Err(c"this system lets the program make or protect no memory of that kind");
     };
-    // SAFETY: a command and no memory. JUSTIFICATION: the standard library needs an owner.
-    let file = unsafe { raw::fcntl(file, raw::F_DUPFD_CLOEXEC, 700) };
-    if file < 0 || PLAN.set(Plan { file, hooks }).is_err() {
+    let Some(file) = raw::copied_aside(file) else {
+        return Err(c"this program may open no more files");
+    };
+    if PLAN.set(Plan { file, hooks }).is_err() {
         return Err(c"it is watched already");
     }
     Ok(protection)

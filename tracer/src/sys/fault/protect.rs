@@ -77,19 +77,10 @@ fn userfault(base: *mut c_void, len: usize) -> Option<c_int> {
     let usable = ioctl(file, IOCTL_API, api.as_mut_ptr())
         && ioctl(file, IOCTL_REGISTER, register.as_mut_ptr())
         && register[3] & 1 << 6 != 0;
-    // Out of the way of programs that count on low numbers.
-    // SAFETY: a command and no memory. JUSTIFICATION: as above.
-    let moved = unsafe { raw::fcntl(file, raw::F_DUPFD_CLOEXEC, 700) };
+    let moved = usable.then(|| raw::copied_aside(file)).flatten();
     // SAFETY: the file is ours; its copy keeps what was said. JUSTIFICATION: as above.
     unsafe { raw::close(file) };
-    if usable && moved >= 0 {
-        return Some(moved);
-    }
-    if moved >= 0 {
-        // SAFETY: as above. JUSTIFICATION: as above.
-        unsafe { raw::close(moved) };
-    }
-    None
+    moved
 }
 
 fn ioctl(file: c_int, command: u64, argument: *mut u64) -> bool {
