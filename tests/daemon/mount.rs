@@ -54,6 +54,20 @@ fn daemon_mount_shows_history_beside_the_root_and_unmount_leaves_nothing() {
     assert!(said.starts_with("tickfs: nothing is shown there (/p/app)"), "{said}");
 }
 
+/// What `ps`, `top` and `pgrep` call them.
+#[test]
+fn daemon_mount_is_served_by_processes_that_have_names() {
+    let bench = Bench::new();
+    if !can_mount(&bench) {
+        return;
+    }
+    let server = bench.mount(&[]);
+    let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(name(server), "tickfs\n");
+    let keeper = bench.keepers()[0];
+    wait_until("the keeper has its name", || name(keeper) == "tickfs-keeper\n");
+}
+
 /// Whoever stands in a mount and names nothing means the root that it shows.
 #[test]
 fn daemon_mount_is_a_place_to_ask_from() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser;
 
 use crate::serve::message::Request;
@@ -49,6 +50,12 @@ pub(crate) fn asked() -> Option<Result<Background, clap::Error>> {
 }
 
 pub(crate) fn run(background: &Background) -> anyhow::Result<()> {
+    // It is run by the name that the kernel has for every program's own file, and `ps` would show that one.
+    let name = match background {
+        Background::Server(_) => c"tickfs",
+        Background::Keeper(_) => c"tickfs-keeper",
+    };
+    rustix::thread::set_name(name).context("could not take its name")?;
     match background {
         Background::Server(server) => spawn::live(&server.store, &server.request),
         Background::Keeper(keeper) => {
