@@ -125,6 +125,24 @@ fn cli_log_show_diff_and_grep_as_people_read_them() {
 }
 
 #[test]
+fn cli_a_log_has_a_star_where_the_project_stands_after_a_revert() {
+    let bench = sample();
+    let starred = || {
+        let log = bench.done(&["log"]) + &bench.done(&["log", "--each"]);
+        let stars = log.lines().filter(|line| line.starts_with('*'));
+        stars.map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(starred(), [""; 0]);
+    bench.done(&["revert", "--at", "2"]);
+    assert_eq!(starred(), ["@2", "@2"]);
+    bench.done(&["revert", "--at", "4"]);
+    assert_eq!(starred(), ["@5", "@4"], "within a burst");
+    bench.done(&["undo"]);
+    bench.done(&["branch", "jump", "main"]);
+    assert_eq!(starred(), [""; 0]);
+}
+
+#[test]
 fn cli_a_log_in_json_has_an_object_for_each_tick() {
     let bench = sample();
     let log = bench.json(&["log", "--json", "--since", "3"]);

@@ -23,7 +23,8 @@ use crate::typed::At;
 /// List what was recorded, newest first
 ///
 /// Changes that were made at once, as by a checkout, are one line; --each, -p and --json list each of them. A line has
-/// the tick, when it was, what happened to which path, and its size with what was added or taken away.
+/// the tick, when it was, what happened to which path, and its size with what was added or taken away. After a revert a star marks where
+/// the project stands.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -71,7 +72,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
         wanted = Box::new(NewestOf::of(&view, path.clone(), branch, after));
     }
     let all = arguments.each || arguments.patch || path.is_some();
-    let mut log = Log { view: &view, out, style: Style::of_stdout(), limit: arguments.limit, path };
+    let here = view.cursor().and_then(|cursor| cursor.tick);
+    let mut log = Log { view: &view, out, style: Style::of_stdout(), limit: arguments.limit, path, here };
     match arguments.json {
         true => log.json(wanted),
         false if all => log.each(wanted, arguments.patch),
@@ -185,6 +187,8 @@ struct Log<'a, W> {
     style: Style,
     limit: Option<usize>,
     path: Option<RelPath>,
+    /// Where the project stands, if that is not the head of a branch.
+    here: Option<Tick>,
 }
 
 type Rows<'a> = dyn Iterator<Item = tickfs_store::Result<TickRow>> + 'a;
@@ -279,15 +283,21 @@ impl<W: Write> Log<'_, W> {
         }
         let rest = (more + 1).saturating_sub(paths.len() as u64);
         let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-        let ticks = self.style.tick(&format!("{:>9}", format!("@{}", newest.n)));
+        let ticks = self.numbered(oldest.n, newest.n);
         let when = self.style.dim(&format!("{:<15}", ago(newest.at, now::now())));
         let many = counted(more + 1, "change");
         writeln!(self.out, "{ticks}  {when}  {many} from @{}: {}{rest}", oldest.n, paths.join(", "))?;
         Ok(true)
     }
 
+    /// The number that a line begins with; a star where the project stands.
+    fn numbered(&self, oldest: Tick, newest: Tick) -> String {
+        let star = if self.here.is_some_and(|here| oldest <= here && here <= newest) { '*' } else { ' ' };
+        self.style.tick(&format!("{star}{:>8}", format!("@{newest}")))
+    }
+
     fn line(&mut self, told: &Told) -> anyhow::Result<()> {
-        let ticks = self.style.tick(&format!("{:>9}", format!("@{}", told.row.n)));
+        let ticks = self.numbered(told.row.n, told.row.n);
         let when = self.style.dim(&format!("{:<15}", ago(told.row.at, now::now())));
         let kind = told.row.action.as_str();
         writeln!(self.out, "{ticks}  {when}  {kind:<7}  {}", about(told))?;
