@@ -215,29 +215,37 @@ fn cli_a_revert_into_the_middle_of_a_burst_offers_its_end_and_what_was_before() 
     }
 }
 
+/// A directory as it is where its filesystem is mounted read-only, until this is dropped.
+struct ReadOnly(std::path::PathBuf);
+
+impl ReadOnly {
+    /// `None`: that takes root.
+    fn mount(dir: std::path::PathBuf) -> Option<Self> {
+        let mounted = |options: &[&str]| {
+            let status = std::process::Command::new("mount").args(options).arg(&dir).status();
+            status.is_ok_and(|status| status.success())
+        };
+        if !rustix::process::geteuid().is_root() || !mounted(&["--bind", dir.to_str()?]) {
+            println!("skipped: only root can mount");
+            return None;
+        }
+        assert!(mounted(&["-o", "remount,ro,bind"]));
+        Some(Self(dir))
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
 /// A root that nobody may write to is looked at as any other, and stays as it is.
 #[test]
 fn cli_a_root_that_is_mounted_read_only_fails_each_move_and_nothing_else() {
     let bench = sample();
-    let app = bench.path("app");
-    let mounted = |options: &[&str]| {
-        let status = std::process::Command::new("mount").args(options).arg(&app).status();
-        status.is_ok_and(|status| status.success())
-    };
-    let itself = app.to_str().unwrap().to_owned();
-    if !rustix::process::geteuid().is_root() || !mounted(&["--bind", &itself]) {
-        println!("skipped: only root can mount");
-        return;
-    }
-    struct Mounted<'a>(&'a std::path::Path);
-    impl Drop for Mounted<'_> {
-        fn drop(&mut self) {
-            let unmounted = std::process::Command::new("umount").arg("-l").arg(self.0).status();
-            assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
-        }
-    }
-    let _mounted = Mounted(&app);
-    assert!(mounted(&["-o", "remount,ro,bind"]));
+    let Some(_mounted) = ReadOnly::mount(bench.path("app")) else { return };
     let before = bench.state();
     for args in [&["revert", "--at", "1"][..], &["restore", "a", "--at", "1"]] {
         let said = bench.refused(args, 1);
@@ -249,6 +257,26 @@ fn cli_a_root_that_is_mounted_read_only_fails_each_move_and_nothing_else() {
     }
     bench.done(&["snapshot", "create", "kept"]);
     assert!(bench.done(&["log"]).contains("modify   a"));
+}
+
+/// The store of a disk that was put aside is read as it lies there.
+#[test]
+fn cli_a_store_that_is_mounted_read_only_is_read_and_what_would_write_says_so() {
+    let bench = sample();
+    let looks = [&["log"][..], &["status"], &["show", "2"], &["diff", "0", "3"], &["grep", "^one"]];
+    let seen = looks.map(|args| bench.done(args));
+    let Some(_mounted) = ReadOnly::mount(bench.path("app").parent().unwrap().to_owned()) else { return };
+    assert_eq!(looks.map(|args| bench.done(args)), seen);
+    for args in [&["daemon", "start"][..], &["mount"]] {
+        let said = bench.refused(args, 1);
+        assert_eq!(
+            said,
+            "tickfs: could not write the log: read-only file system (/p/.app.tickfs/logs/serve.log): \
+             `tickfs log`, `show`, `diff` and `grep` read a store that cannot be written"
+        );
+    }
+    let said = bench.refused(&["revert", "--at", "1"], 1);
+    assert!(said.contains("read-only file system"), "{said}");
 }
 
 #[test]

@@ -37,8 +37,11 @@ pub(crate) enum Started {
 /// Starts a process that serves a store, and waits until it has met its first request.
 pub(crate) fn start(store: &Store, request: &Request, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Started> {
     let log = store.layout().logs().join("serve.log");
-    let stderr = log::stderr_of(&log)
-        .map_err(|error| Failure::new(format!("could not write the log: {}", plain(&error))).at(&log))?;
+    let stderr = log::stderr_of(&log).map_err(|error| {
+        Failure::new(format!("could not write the log: {}", plain(&error)))
+            .next("`tickfs log`, `show`, `diff` and `grep` read a store that cannot be written")
+            .at(&log)
+    })?;
     let mut child = Command::new("/proc/self/exe")
         .arg0("tickfs")
         .args([commands::serve::NAME, "--store"])
