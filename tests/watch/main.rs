@@ -13,6 +13,7 @@ mod forms;
 mod javascript;
 mod kept;
 mod members;
+mod modes;
 mod module;
 mod mounted;
 mod options;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::bench::{Bench, Shown, TICKFS, applied, is_installed, of, shown};
 
 /// Says why a test cannot run here.
-fn has_raw_writes() -> bool {
+pub(crate) fn has_raw_writes() -> bool {
     let here = cfg!(target_arch = "x86_64");
     if !here {
         println!("skipped: raw writes are seen on x86-64 alone");
@@ -17,7 +17,7 @@ fn has_raw_writes() -> bool {
 }
 
 /// The library of `raw/stores.c`, in the program's directory.
-fn stores(bench: &Bench) -> Option<PathBuf> {
+pub(crate) fn stores(bench: &Bench) -> Option<PathBuf> {
     built(bench, "stores.c", "stores.so", &["-shared", "-fPIC", "-pthread"])
 }
 
@@ -34,7 +34,7 @@ fn built(bench: &Bench, source: &str, name: &str, args: &[&str]) -> Option<PathB
 }
 
 /// `raw` and `kernel`, as the run said at its start.
-fn how(shown: &Shown) -> &str {
+pub(crate) fn how(shown: &Shown) -> &str {
     let line = shown.stderr.lines().find_map(|line| line.split_once("changes are seen by "));
     line.unwrap_or_else(|| panic!("{shown:?}")).1
 }
@@ -414,23 +414,29 @@ fn watch_raw_a_fault_of_the_programs_own_is_still_its_own() {
 }
 
 /// A `python3` in PATH that refuses some system calls to the program, and may make it nobody's.
-fn restricted(bench: &Bench) -> Option<PathBuf> {
+pub(crate) fn restricted(bench: &Bench) -> Option<PathBuf> {
     std::fs::create_dir(bench.path("app/bin")).unwrap();
     built(bench, "restricted.c", "bin/python3", &[])
 }
 
 /// Runs the script under that `python3`, which is the real one with these restrictions.
 fn traced_with(bench: &Bench, directory: &Path, restrictions: &[(&str, &str)]) -> Shown {
+    mode_with(bench, directory, "signal", restrictions)
+}
+
+/// The same in another mode.
+pub(crate) fn mode_with(bench: &Bench, directory: &Path, mode: &str, restrictions: &[(&str, &str)]) -> Shown {
     let real = shown(bench.command("python3").args(["-c", "import sys; print(sys.executable)"]));
     let path = format!("{}:{}", directory.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut command = bench.command(TICKFS);
-    command.args(["watch", "--user-script", "app.py"]).env("PATH", path).env("REAL", real.stdout.trim());
+    command.args(["watch", "--user-script", "app.py", "--fault-mode", mode]);
+    command.env("PATH", path).env("REAL", real.stdout.trim());
     command.envs(restrictions.iter().copied());
     shown(&mut command)
 }
 
-const USERFAULTFD: &str = "323";
-const SMALL: &str =
+pub(crate) const USERFAULTFD: &str = "323";
+pub(crate) const SMALL: &str =
     "data = watch(bytearray(4), name='data')\nmemoryview(data)[0] = 1\ndata[1] = 2\nprint(data)\n";
 
 /// Shows WA-27.
@@ -443,9 +449,9 @@ fn watch_raw_where_userfaultfd_is_refused_pages_are_protected_and_where_nothing_
     let bench = Bench::python(SMALL);
     let Some(python) = restricted(&bench) else { return };
     for (refused, raw, lines) in [
-        ("", "hooks / raw=uffd-sigbus / kernel=preload", vec![2, 3]),
-        (USERFAULTFD, "hooks / raw=mprotect / kernel=preload", vec![2, 3]),
-        (MEMFD, "hooks / raw=off / kernel=none (this system lets", vec![3]),
+        ("", "hooks / raw=uffd-sigbus / kernel=preload / mode=signal", vec![2, 3]),
+        (USERFAULTFD, "hooks / raw=mprotect / kernel=preload / mode=signal", vec![2, 3]),
+        (MEMFD, "hooks / raw=off / kernel=none / mode=hooks (this system lets", vec![3]),
     ] {
         let shown = traced_with(&bench, &python, &[("REFUSE", refused)]);
         assert_eq!(
@@ -473,7 +479,7 @@ fn watch_raw_mode_of_hooks_protects_and_preloads_nothing() {
     let bench = Bench::python(&source);
     let shown = bench.watch(&["--user-script", "app.py", "--fault-mode", "hooks"]);
     assert!(shown.stdout.ends_with("False False None\n"), "{shown:?}");
-    assert_eq!(how(&shown), "hooks / raw=off / kernel=none (as asked for)");
+    assert_eq!(how(&shown), "hooks / raw=off / kernel=none / mode=hooks (as asked for)");
     let events = bench.events("watcher_output");
     assert_eq!(events.len(), 1, "the hook has seen both bytes");
 }
@@ -504,7 +510,7 @@ fn watch_raw_a_program_of_nobody_is_watched_the_same() {
 }
 
 /// PATH with a Python that has numpy; `scripts/test` makes one beside the tests.
-fn with_numpy() -> Option<String> {
+pub(crate) fn with_numpy() -> Option<String> {
     let bin = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("numpy/bin");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let python = bin.join("python3");

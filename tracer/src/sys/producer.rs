@@ -28,6 +28,17 @@ unsafe impl Send for Producer {}
 impl Producer {
     /// Maps the ring; takes both descriptors over, and moves the bell out of the program's way.
     pub(crate) fn attach(ring: c_int, bell: c_int) -> Option<Self> {
+        let mapped = Self::mapped(ring);
+        let moved = raw::copied_aside(bell);
+        for fd in [ring, bell] {
+            // SAFETY: both were handed over to be closed here. JUSTIFICATION: the standard library needs an owner.
+            unsafe { raw::close(fd) };
+        }
+        Some(Self { bell: moved?, ..mapped? })
+    }
+
+    /// Maps the ring, and wakes nobody who reads it.
+    pub(crate) fn mapped(ring: c_int) -> Option<Self> {
         // SAFETY: asks the kernel for a mapping of its own choice. JUSTIFICATION: shared memory is the point.
         let header =
             unsafe { raw::mmap(ptr::null_mut(), HEADER, raw::PROT_READ_WRITE, raw::MAP_SHARED, ring, 0) };
@@ -43,13 +54,12 @@ impl Producer {
         let len = HEADER.checked_add(capacity)?;
         // SAFETY: as for the header. JUSTIFICATION: as above.
         let base = unsafe { raw::mmap(ptr::null_mut(), len, raw::PROT_READ_WRITE, raw::MAP_SHARED, ring, 0) };
-        let moved = raw::copied_aside(bell);
-        for fd in [ring, bell] {
-            // SAFETY: both were handed over to be closed here. JUSTIFICATION: as above.
-            unsafe { raw::close(fd) };
-        }
-        let bell = moved.filter(|_| base.addr() != usize::MAX)?;
-        Some(Self { base: base.cast(), capacity, bell, stopped: AtomicBool::new(false) })
+        (base.addr() != usize::MAX).then(|| Self {
+            base: base.cast(),
+            capacity,
+            bell: -1,
+            stopped: AtomicBool::new(false),
+        })
     }
 
     fn header(&self) -> &Header {
@@ -86,7 +96,8 @@ impl Producer {
         self.push_piece(Fixed { more: false, ..fixed }, head, rest);
         // One writer wakes it, once.
         let sleeping = &self.header().sleeping.0;
-        if sleeping.load(Ordering::Relaxed) != 0 && sleeping.swap(0, Ordering::Relaxed) != 0 {
+        if self.bell >= 0 && sleeping.load(Ordering::Relaxed) != 0 && sleeping.swap(0, Ordering::Relaxed) != 0
+        {
             self.ring_bell();
         }
     }
@@ -153,14 +164,24 @@ impl Producer {
             return None;
         }
         self.ring_bell();
-        let mut fd = raw::PollFd { fd: self.bell, events: 0, revents: 0 };
-        // SAFETY: one valid entry, for as long as the call takes. JUSTIFICATION: no safe poll without a dependency.
-        unsafe { raw::poll(&raw mut fd, 1, 1) };
-        if fd.revents & (raw::POLLHUP | raw::POLLERR) != 0 {
+        if self.has_ended(1) {
             self.stop();
             return None;
         }
         Some(())
+    }
+
+    /// Nobody reads any more.
+    #[allow(dead_code, reason = "asked where the tracer may hold a lock")]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.has_ended(0)
+    }
+
+    fn has_ended(&self, wait_ms: c_int) -> bool {
+        let mut fd = raw::PollFd { fd: self.bell, events: 0, revents: 0 };
+        // SAFETY: one valid entry, for as long as the call takes. JUSTIFICATION: no safe poll without a dependency.
+        unsafe { raw::poll(&raw mut fd, 1, wait_ms) };
+        fd.revents & (raw::POLLHUP | raw::POLLERR) != 0
     }
 
     #[cold]

@@ -60,6 +60,9 @@ unsafe extern "C" {
     pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
     pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
     pub(crate) fn send(fd: c_int, bytes: *const c_void, len: usize, flags: c_int) -> isize;
+    pub(crate) fn recv(fd: c_int, bytes: *mut c_void, len: usize, flags: c_int) -> isize;
+    fn sendmsg(fd: c_int, message: *const Message, flags: c_int) -> isize;
+    pub(crate) fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     pub(crate) fn syscall(number: c_long, ...) -> c_long;
     pub(crate) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     pub(crate) fn close(fd: c_int) -> c_int;
@@ -77,4 +80,45 @@ pub(crate) fn copied_aside(fd: c_int) -> Option<c_int> {
         let copy = unsafe { fcntl(fd, F_DUPFD_CLOEXEC, least) };
         (copy >= 0).then_some(copy)
     })
+}
+
+#[repr(C)]
+struct Message {
+    name: *mut c_void,
+    name_len: c_uint,
+    parts: *mut [usize; 2],
+    count: usize,
+    control: *mut c_void,
+    control_len: usize,
+    flags: c_int,
+}
+
+/// Sends bytes, and a descriptor with them.
+pub(crate) fn send_with(socket: c_int, bytes: &[u8], fd: Option<c_int>) -> bool {
+    const RIGHTS: u64 = 1 << 32 | 1;
+    let mut part = [bytes.as_ptr().expose_provenance(), bytes.len()];
+    // Length, kind, the descriptor.
+    let mut control = [20_u64, RIGHTS, fd.map_or(0, |fd| u64::from(fd.cast_unsigned()))];
+    let control_len = fd.map_or(0, |_| size_of_val(&control));
+    let message = Message {
+        name: std::ptr::null_mut(),
+        name_len: 0,
+        parts: &raw mut part,
+        count: 1,
+        control: if fd.is_some() { (&raw mut control).cast() } else { std::ptr::null_mut() },
+        control_len,
+        flags: 0,
+    };
+    loop {
+        // SAFETY: all that it names lives here. JUSTIFICATION: the standard library sends no descriptors.
+        let sent = unsafe { sendmsg(socket, &raw const message, MSG_NOSIGNAL) };
+        if sent >= 0 || !was_interrupted() {
+            return usize::try_from(sent) == Ok(bytes.len());
+        }
+    }
+}
+
+/// The call before this one was, by a signal.
+pub(crate) fn was_interrupted() -> bool {
+    std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
 }

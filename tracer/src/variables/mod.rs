@@ -19,6 +19,6 @@ mod symbols;
 
 pub use error::{Error, Result};
 pub use module::module_files;
-pub use options::{Announce, Depth, Flags, Kept, Language, Level, Options};
+pub use options::{Announce, Depth, FaultMode, Flags, Kept, Language, Level, Options};
 pub use scope::FilesScope;
 pub use session::{Ended, trace};

@@ -34,8 +34,31 @@ pub struct Flags {
     /// Variables that the scope file names, also where the program does not call `watch`.
     pub declared: bool,
     pub sql: bool,
-    /// Memory is protected, so that writes past the hooks are seen.
-    pub memory: bool,
+    pub faults: FaultMode,
+}
+
+/// How writes are seen that go past the hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FaultMode {
+    /// In the thread that writes, exactly.
+    Signal,
+    /// By the tracer, which opens a page and looks at it when it has closed it again.
+    Handler,
+    /// By the tracer, which looks from time to time.
+    Coarse,
+    #[default]
+    Hooks,
+}
+
+impl FaultMode {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Handler => "handler",
+            Self::Coarse => "coarse",
+            Self::Hooks => "hooks",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

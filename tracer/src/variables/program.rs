@@ -11,8 +11,8 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::{Value, json};
 
 use super::error::{Error, Result};
-use super::options::{Language, Options};
-use crate::sys::{NODE_AGENT, PRELOAD, PYTHON_AGENT, Ring, watched_memory};
+use super::options::{FaultMode, Language, Options};
+use crate::sys::{Keeper, Mode, NODE_AGENT, PRELOAD, PYTHON_AGENT, Ring, watched_memory};
 
 const PRELOAD_VARIABLE: &str = "LD_PRELOAD";
 const BOOT: &str = include_str!("../shims/python/boot.py");
@@ -43,6 +43,8 @@ pub(super) struct Program {
     pub(super) ring: Ring,
     /// The program's end wakes this one up; when the program is gone, it is closed.
     pub(super) bell: UnixStream,
+    /// Looks at the program's memory, in the modes in which the program itself does not.
+    pub(super) keeper: Option<Keeper>,
     /// The shim that Node loads, in each thread that the program starts; it goes with this.
     _wrapper: Option<tempfile::TempDir>,
 }
@@ -66,10 +68,7 @@ impl Program {
             Language::JavaScript => NODE_AGENT,
         };
         let agent = memory_file("tickfs-agent", agent).map_err(start)?;
-        let memory_of_values = match options.flags.memory {
-            true => Some(Watched::new().map_err(start)?),
-            false => None,
-        };
+        let memory_of_values = Watched::new(options.flags.faults, &ring).map_err(start)?;
         let settings = settings(options, memory_of_values.as_ref());
         let mut command = Command::new(interpreter);
         let mut inherited = vec![memory, OwnedFd::from(theirs), agent];
@@ -96,27 +95,48 @@ impl Program {
             }
         }
         command.arg(&options.script).args(&options.arguments);
+        let mut keeper = None;
         if let Some(watched) = memory_of_values {
-            preload_into(&mut command, &watched.library);
-            inherited.extend([watched.library, watched.file]);
+            if let Some(library) = &watched.library {
+                preload_into(&mut command, library);
+            }
+            inherited.extend(watched.library.into_iter().chain([watched.file]).chain(watched.channel));
+            keeper = watched.keeper;
         }
         for fd in &inherited {
             fcntl_setfd(fd, FdFlags::empty()).map_err(|error| start(error.into()))?;
         }
         let child = command.spawn().map_err(start)?;
-        Ok(Self { child, ring, bell, _wrapper: wrapper })
+        Ok(Self { child, ring, bell, keeper, _wrapper: wrapper })
     }
 }
 
-/// What raw writes are seen with: the library that is loaded before all others, and the file of watched memory.
+/// What raw writes are seen with: the library that is loaded before all others, the file of watched memory, and in some modes
+/// who looks at it, with the program's way to it.
 struct Watched {
-    library: OwnedFd,
+    library: Option<OwnedFd>,
     file: OwnedFd,
+    keeper: Option<Keeper>,
+    channel: Option<OwnedFd>,
 }
 
 impl Watched {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { library: memory_file("tickfs-preload", PRELOAD)?, file: watched_memory()? })
+    fn new(faults: FaultMode, ring: &Ring) -> std::io::Result<Option<Self>> {
+        let mode = match faults {
+            FaultMode::Hooks => return Ok(None),
+            FaultMode::Signal => None,
+            FaultMode::Handler => Some(Mode::Handler),
+            FaultMode::Coarse => Some(Mode::Coarse),
+        };
+        let file = watched_memory()?;
+        let mode = mode.filter(|_| cfg!(target_arch = "x86_64"));
+        let (keeper, channel) = mode.map(|mode| Keeper::start(&file, ring, mode)).transpose()?.unzip();
+        let library = match faults {
+            // Nothing is protected that the kernel could not write.
+            FaultMode::Coarse => None,
+            _ => Some(memory_file("tickfs-preload", PRELOAD)?),
+        };
+        Ok(Some(Self { library, file, keeper, channel }))
     }
 }
 
@@ -134,8 +154,10 @@ fn preload_into(command: &mut Command, library: &OwnedFd) {
 fn settings(options: &Options, watched: Option<&Watched>) -> Value {
     let before = std::env::var_os(PRELOAD_VARIABLE).map(|list| list.to_string_lossy().into_owned());
     let memory = watched.map(|watched| {
-        let (library, file) = (watched.library.as_raw_fd(), watched.file.as_raw_fd());
-        json!({ "library": library, "file": file, "before": before })
+        let number = |fd: &Option<OwnedFd>| fd.as_ref().map(|fd| fd.as_raw_fd());
+        let (library, channel) = (number(&watched.library), number(&watched.channel));
+        let mode = options.flags.faults.name();
+        json!({ "mode": mode, "library": library, "file": watched.file.as_raw_fd(), "channel": channel, "before": before })
     });
     let flags = options.flags;
     let directory = std::env::current_dir().unwrap_or_default();

@@ -24,7 +24,7 @@ use super::program::Program;
 use super::raw::{Open, Statements, Write};
 use super::symbols::{Memory, Message, Symbols};
 use crate::sys::layout::{Fixed, KIND_MESSAGE, KIND_OVER, KIND_PATCH, KIND_RAW, KIND_VALUE};
-use crate::sys::{Next, Ring};
+use crate::sys::{Keeper, Next, Ring};
 
 /// A tracer that nobody wakes looks by itself after so long.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -125,6 +125,8 @@ impl Session<'_> {
         let mut synced = Instant::now();
         let mut ended = None;
         let status = loop {
+            // What it wrote before it ended is read in one more turn, and what was found in its memory.
+            let finished = ended.is_some() && program.keeper.as_ref().is_none_or(Keeper::is_finished);
             let read = self.drain(&mut program.ring, &mut fixed, &mut payload);
             for signal in signals.pending() {
                 forward(&program, &signal);
@@ -141,8 +143,7 @@ impl Session<'_> {
             if read == TURN {
                 continue;
             }
-            // What it wrote before it ended is read in one more turn.
-            if let Some(status) = ended {
+            if let Some(status) = ended.filter(|_| finished) {
                 break status;
             }
             let waited = program.child.try_wait();
@@ -151,7 +152,12 @@ impl Session<'_> {
                 path: self.sink.options.script.clone(),
                 source,
             })?;
-            if ended.is_none() && read == 0 {
+            match (&program.keeper, ended) {
+                (Some(keeper), Some(_)) => keeper.finish(),
+                (None, Some(_)) => continue,
+                _ => {}
+            }
+            if read == 0 {
                 sleep(&mut program);
             }
         };
@@ -260,9 +266,16 @@ impl Session<'_> {
 
     /// Says once how changes are seen.
     fn memory(&mut self, memory: &Memory) {
-        let how = format!("hooks / raw={} / kernel={}", memory.raw, memory.kernel);
+        let coalesced = if matches!(memory.mode.as_str(), "handler" | "coarse") { ", coalesced" } else { "" };
+        let Memory { raw, kernel, mode, .. } = memory;
+        let how = format!("hooks / raw={raw}{coalesced} / kernel={kernel} / mode={mode}");
         let why = memory.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
         (self.sink.options.announce)(Level::Info, &format!("changes are seen by {how}{why}"));
+        let asked = self.sink.options.flags.faults.name();
+        if asked != mode {
+            let text = format!("--fault-mode {asked} cannot be had here: {mode} is used instead");
+            (self.sink.options.announce)(Level::Warning, &text);
+        }
         self.sink.facts.capabilities = how;
     }
 
@@ -382,7 +395,7 @@ impl Session<'_> {
             after: &value.bytes[changed.at..after_end],
             sizes: (changed.size, value.bytes.len()),
             depth,
-            thread: threads.then_some(fixed.thread),
+            thread: threads.then_some(fixed.thread).filter(|&thread| thread != 0),
             sql: if sql { self.symbols.context(fixed.sql) } else { "null" },
             scope: &variable.scope,
         };

@@ -36,6 +36,8 @@ pub(super) enum Message {
 /// What this system lets the tracer see of memory.
 #[derive(Debug, Deserialize)]
 pub(super) struct Memory {
+    /// The mode that is used, which need not be the one that was asked for.
+    pub(super) mode: String,
     pub(super) raw: String,
     pub(super) kernel: String,
     /// Why it is off.

@@ -51,7 +51,8 @@ pub(super) struct Traced {
     #[arg(long, value_name = "PROCESSOR")]
     custom_processor: Vec<PathBuf>,
     /// How writes are seen that go past the hooks: `signal` protects the memory of buffers, and handles the fault in the thread
-    /// that writes; `hooks` protects nothing
+    /// that writes; `handler` leaves that to the tracer, which tells all that is written while a page is open; `coarse` looks
+    /// at the memory every 10 ms, and costs a write nothing; `hooks` protects nothing
     #[arg(long, value_name = "MODE", default_value = "signal")]
     fault_mode: FaultMode,
     /// How much is said on stderr
@@ -69,6 +70,8 @@ pub(super) struct Traced {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FaultMode {
     Signal,
+    Handler,
+    Coarse,
     Hooks,
 }
 
@@ -133,7 +136,12 @@ pub(super) fn run(arguments: &Traced) -> anyhow::Result<()> {
             locals: arguments.track_locals || arguments.track_all,
             declared: arguments.track_all,
             sql: arguments.track_sql,
-            memory: matches!(arguments.fault_mode, FaultMode::Signal),
+            faults: match arguments.fault_mode {
+                FaultMode::Signal => variables::FaultMode::Signal,
+                FaultMode::Handler => variables::FaultMode::Handler,
+                FaultMode::Coarse => variables::FaultMode::Coarse,
+                FaultMode::Hooks => variables::FaultMode::Hooks,
+            },
         },
         depth: arguments.mutation_depth,
         scope,

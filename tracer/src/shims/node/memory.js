@@ -8,6 +8,8 @@ const homes = new WeakMap();
 /** view -> the same view of the open memory */
 const openViews = new WeakMap();
 let anyHome = false;
+/** What is written has happened before it is seen. */
+const late = settings.memory != null && settings.memory.mode !== "signal";
 /** What the last `new` beside a call of `watch` has made. */
 let lastMade;
 
@@ -20,11 +22,13 @@ const typedArrays = Object.fromEntries(
 
 /** Looks what can be done here, and says so. */
 function startMemory() {
-  const start = () => (agent.memoryStart ? agent.memoryStart(settings.memory.file) : "off: this processor is not known");
+  const { file, channel, mode } = settings.memory ?? {};
+  const start = () => (agent.memoryStart ? agent.memoryStart(file, channel ?? -1, mode) : "off: this processor is not known");
   const how = settings.memory ? start() : "off: as asked for";
-  if (settings.memory) fs.closeSync(settings.memory.file);
+  for (const descriptor of [file, channel]) if (descriptor != null) fs.closeSync(descriptor);
   const why = how.startsWith("off: ") ? how.slice(5) : undefined;
-  say({ memory: why === undefined ? { raw: how, kernel: "preload" } : { raw: "off", kernel: "none", why } });
+  const [used, raw, kernel] = why === undefined ? how.split(" ") : ["hooks", "off", "none"];
+  say({ memory: { mode: used, raw, kernel, why } });
 }
 
 /** The same view, of other memory of the same form. */
@@ -84,7 +88,14 @@ function opened(view) {
 /** The object that an element is to be set on: where that is the same, the open memory. */
 function target(object, key) {
   if (!anyHome || typeof key !== "number" || !ArrayBuffer.isView(object) || !homes.has(object.buffer)) return object;
+  catchUp(object);
   return key >= 0 && key < object.length && Number.isInteger(key) ? opened(object) : object;
+}
+
+/** Tells of what was written unseen, before a hook writes. */
+function catchUp(view) {
+  const home = late ? homeOf(view) : undefined;
+  if (home && home.variable) agent.memoryCatchUp(home.slot);
 }
 
 /** Records what a hook has written. `false`: that is for others to do. */

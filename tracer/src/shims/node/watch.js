@@ -34,6 +34,7 @@ const [agent, numbers] = (() => {
 
 /** What was set to load the library is no business of the program's children. */
 function restoreEnvironment({ library, before }) {
+  if (library === null) return;
   fs.closeSync(library);
   if (before === null) delete process.env.LD_PRELOAD;
   else process.env.LD_PRELOAD = before;
@@ -268,9 +269,9 @@ const hooks = {
   },
 
   look(site, object, key, read) {
-    if (anyHome) agent.memorySite(0);
     if (ArrayBuffer.isView(object)) changed(site, object, key);
     else if (memberKeys.has(key)) tellMember(site, object, key, read);
+    if (anyHome) agent.memorySite(0);
   },
 
   tellMember(site, object, key, value) {
@@ -338,6 +339,7 @@ function follow(prototype, names, argument) {
         const holders = ArrayBuffer.isView(target) && memories.get(target.buffer);
         if (!holders || !holders.size) return Reflect.apply(method, this, given);
         const open = opened(this);
+        catchUp(target);
         let result;
         try {
           result = Reflect.apply(method, open, given.map(opened));

@@ -10,6 +10,7 @@ from _tickfs import wrap
 
 agent = report = None
 live = False  # memory can be watched
+late = False  # what is written there has happened before it is seen
 adopting = False  # and that of objects taken over
 slots = {}  # variable -> its slot
 twins = {}  # variable -> an array over the same memory, where it is open
@@ -23,23 +24,25 @@ COUNTS = sys.version_info < (3, 14) and getattr(sys, "_is_gil_enabled", lambda: 
 
 def start(native, given, say):
     """Looks what can be done here, and says so."""
-    global agent, live, adopting, report
+    global agent, live, late, adopting, report
     agent, report = native, say
     try:
         if not hasattr(agent, "memory_start"):
             raise RuntimeError("this processor is not known")
         if given is None:
             raise RuntimeError("as asked for")
-        how = agent.memory_start(given["file"])
+        mode, raw, kernel = agent.memory_start(given["file"], -1 if given["channel"] is None else given["channel"], given["mode"].encode()).split()
+        late = mode != "signal"
         Learner().outer()
         live = True
         own_locks = "t" in getattr(sys, "abiflags", "")  # a Python without the one lock
         adopting = not (own_locks or getattr(sys.flags, "dev_mode", False) or os.environ.get("PYTHONMALLOC") or counts_allocations())
-        say(memory={"raw": how, "kernel": "preload"})
+        say(memory={"mode": mode, "raw": raw, "kernel": kernel})
     except RuntimeError as error:
-        say(memory={"raw": "off", "kernel": "none", "why": str(error)})
-    if given is not None:
-        os.close(given["file"])
+        say(memory={"mode": "hooks", "raw": "off", "kernel": "none", "why": str(error)})
+    for name in ("file", "channel") if given is not None else ():
+        if given[name] is not None:
+            os.close(given[name])
 
 
 def counts_allocations():
@@ -163,6 +166,18 @@ def is_apart(value):
     if type(value) is numpy.ndarray and not value.dtype.hasobject:
         return not agent.memory_holds(value.__array_interface__["data"][0])
     return False
+
+
+def catch_up(variable):
+    """Tells of what was written unseen, before a method writes."""
+    slot = slots.get(variable)
+    if slot is not None:
+        agent.memory_catch_up(slot)
+
+
+def is_looked_at(variable):
+    """The tracer looks at its memory once more when the program has ended."""
+    return late and variable in slots
 
 
 def changed(variable, site):

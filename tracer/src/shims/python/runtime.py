@@ -378,10 +378,10 @@ def set_name(slot, value, frame):
 def finish():
     """What was changed where no hook could see it is recorded now, as changed by nobody known."""
     last = {variable: held.value() for variable, held in list(traced.items())}
-    last = {variable: value for variable, value in last.items() if value is not None}
+    last = {variable: value for variable, value in last.items() if value is not None and not memory.is_looked_at(variable)}
     for slot, (space, name) in list(names.items()):
         variable = agent.bound(slot)
-        if variable and name in space:
+        if variable and name in space and not memory.is_looked_at(variable):
             last.setdefault(variable, space[name])
     for variable, holder, name in wrap.watched_attributes():
         last.setdefault(variable, value_of(holder, name))

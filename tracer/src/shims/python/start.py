@@ -105,6 +105,8 @@ def restore_environment(given):
     """What was set to load the library is no business of the program's children."""
     if given is None:
         return
+    if given["library"] is None:
+        return
     os.close(given["library"])
     if given["before"] is None:
         os.environ.pop("LD_PRELOAD", None)

@@ -141,6 +141,8 @@ def telling(cls, base):
 
 def following(method, depth=1):
     def mutator(self, *arguments, **named):
+        if memory and memory.late and self._tickfs_ is not None:
+            memory.catch_up(self._tickfs_)
         try:
             return method(self, *arguments, **named)
         finally:
@@ -162,6 +164,8 @@ def following_array(method):
         twin = memory.twin_of(self, variable, name, arguments) if memory and variable is not None and not named else None
         if twin is None:
             return plain(self, *arguments, **named)
+        if memory.late:
+            memory.catch_up(variable)
         try:
             result = method(twin, *arguments)
         finally:

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::fault::{self, Hooks, Place, arena::Slot};
 use super::layout::Fixed;
 use super::producer::thread_id;
-use super::{Callback, Env, Info, RING, Value, arguments, boolean, number};
+use super::{Callback, Env, Info, RING, Value, arguments, boolean, number, with_text};
 
 type Finalize = unsafe extern "C" fn(Env, *mut c_void, *mut c_void);
 
@@ -26,12 +26,13 @@ unsafe extern "C" {
     fn napi_get_undefined(env: Env, made: *mut Value) -> c_int;
 }
 
-pub(super) const FUNCTIONS: [(&std::ffi::CStr, Callback); 8] = [
+pub(super) const FUNCTIONS: [(&std::ffi::CStr, Callback); 9] = [
     (c"memoryStart", start),
     (c"memoryTake", take),
     (c"memoryBuffer", buffer),
     (c"memoryClose", close),
     (c"memoryOpen", open),
+    (c"memoryCatchUp", catch_up),
     (c"memoryChanged", changed),
     (c"memorySite", set_site),
     (c"memoryDetach", detach),
@@ -63,17 +64,27 @@ fn place(_offset: usize) -> Place {
 unsafe extern "C" fn set_site(env: Env, info: Info) -> Value {
     let [site] = arguments(env, info);
     THREAD.store(thread_id(), Ordering::Release);
-    SITE.store(number(env, site), Ordering::Release);
+    let site = number(env, site);
+    SITE.store(site, Ordering::Release);
+    match fault::arena() {
+        Some(arena) if site == 0 => arena.settle_all(),
+        Some(arena) => arena.catch_up_all(),
+        None => {}
+    }
     undefined(env)
 }
 
-/// `memoryStart(file)`: how memory is watched, or `off: ` and why not.
+/// `memoryStart(file, channel, mode)`: mode, `raw` and `kernel` as they are, or `off: ` and why memory is not watched.
 unsafe extern "C" fn start(env: Env, info: Info) -> Value {
-    let [file] = arguments(env, info);
+    let [file, channel, mode] = arguments(env, info);
     let hooks = Hooks { ring: || RING.get(), place };
-    let file = c_int::try_from(number(env, file)).unwrap_or(-1);
-    let said = match fault::start(file, hooks) {
-        Ok(name) => name.to_owned(),
+    let descriptor = |value| c_int::try_from(number(env, value)).unwrap_or(-1);
+    let mut started = Err(c"no mode is named");
+    with_text(env, mode, |mode| {
+        started = fault::start(descriptor(file), descriptor(channel), mode, hooks);
+    });
+    let said = match started {
+        Ok(seen) => seen.to_string(),
         Err(why) => format!("off: {}", why.to_string_lossy()),
     };
     let mut made = ptr::null_mut();
@@ -135,6 +146,15 @@ unsafe extern "C" fn open(env: Env, info: Info) -> Value {
     let (slot, variable) = (slot(env, number_of), number(env, variable));
     if let Some(arena) = fault::arena().filter(|arena| arena.variable(slot) == variable) {
         arena.open(slot);
+    }
+    undefined(env)
+}
+
+/// `memoryCatchUp(slot)`: tells of what was written there unseen, before a hook writes, which then calls `memoryChanged`.
+unsafe extern "C" fn catch_up(env: Env, info: Info) -> Value {
+    let [number_of] = arguments(env, info);
+    if let Some(arena) = fault::arena() {
+        arena.catch_up(slot(env, number_of));
     }
     undefined(env)
 }

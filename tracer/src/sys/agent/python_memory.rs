@@ -9,8 +9,8 @@ use super::layout::Fixed;
 use super::producer::thread_id;
 use super::python_walk as walk;
 use super::{
-    MethodDef, Object, Py_IncRef, PyLong_FromUnsignedLong, RING, arguments, failed, method, none, number,
-    query, small,
+    MethodDef, Object, Py_IncRef, PyLong_FromUnsignedLong, RING, arguments, bytes_of, failed, method, none,
+    number, query, small,
 };
 
 unsafe extern "C" {
@@ -26,7 +26,7 @@ unsafe extern "C" {
 
 const WRITABLE: c_int = 0x200;
 
-pub(super) const METHODS: [MethodDef; 10] = [
+pub(super) const METHODS: [MethodDef; 11] = [
     method(c"memory_start", start),
     method(c"memory_calibrate", calibrate),
     method(c"memory_take", take),
@@ -34,6 +34,7 @@ pub(super) const METHODS: [MethodDef; 10] = [
     method(c"memory_close", close),
     method(c"memory_open", open),
     method(c"memory_free", free),
+    method(c"memory_catch_up", catch_up),
     method(c"memory_changed", changed),
     method(c"memory_adopt", adopt),
     method(c"memory_holds", holds),
@@ -54,15 +55,21 @@ fn slot(object: Object) -> Slot {
     Slot(small(object))
 }
 
-/// `memory_start(file)`: how memory is watched; raises RuntimeError with the reason where it is not.
+/// `memory_start(file, channel, mode)`: mode, `raw` and `kernel` as they are; raises RuntimeError with the reason where memory is
+/// not watched.
 unsafe extern "C" fn start(_module: Object, args: *const Object, count: isize) -> Object {
     // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
-    let &[file] = (unsafe { arguments(args, count) }) else { return failed(c"memory_start takes file") };
+    let &[file, channel, mode] = (unsafe { arguments(args, count) }) else {
+        return failed(c"memory_start takes file, channel and mode");
+    };
     let hooks = Hooks { ring: || RING.get(), place: walk::place };
     BELOW.get_or_init(|| Below(allocators()));
-    match fault::start(c_int::try_from(number(file)).unwrap_or(-1), hooks) {
+    let descriptor = |object| c_int::try_from(number(object)).unwrap_or(-1);
+    let mode = bytes_of(mode).unwrap_or_default();
+    match fault::start(descriptor(file), descriptor(channel), mode, hooks) {
         Err(why) => failed(why),
-        Ok(name) => {
+        Ok(seen) => {
+            let name = seen.to_string();
             let len = isize::try_from(name.len()).unwrap_or(0);
             // SAFETY: the text is as long as said, and is copied. JUSTIFICATION: CPython's own.
             unsafe { PyUnicode_FromStringAndSize(name.as_ptr().cast(), len) }
@@ -140,6 +147,18 @@ unsafe extern "C" fn free(_module: Object, args: *const Object, count: isize) ->
     let &[number_of] = (unsafe { arguments(args, count) }) else { return failed(c"memory_free takes slot") };
     if let Some(arena) = fault::arena() {
         arena.free(slot(number_of));
+    }
+    none()
+}
+
+/// `memory_catch_up(slot)`: tells of what was written there unseen, before a hook writes, which then calls `memory_changed`.
+unsafe extern "C" fn catch_up(_module: Object, args: *const Object, count: isize) -> Object {
+    // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
+    let &[number_of] = (unsafe { arguments(args, count) }) else {
+        return failed(c"memory_catch_up takes slot");
+    };
+    if let Some(arena) = fault::arena() {
+        arena.catch_up(slot(number_of));
     }
     none()
 }

@@ -1,26 +1,37 @@
 //! The memory that watched values live in: one file, mapped twice. What the program has is protected; what hooks, the
-//! kernel and the fault handler write is the alias, which is open. A third, private copy holds what the tracer knows.
+//! kernel and the fault handler write is the alias, which is open. A copy, the shadow, holds what the tracer knows.
 //!
 //! Invariants:
-//!   * A protected page is never opened while it is watched, so no thread's write is ever missed.
+//!   * In `Mode::Signal` a protected page is never opened while it is watched, so no thread's write is ever missed.
 //!   * Under the lock, the shadow is what has been recorded: records lie in the ring in the order of the writes.
 //!   * Each value has pages of its own, and a page behind them that belongs to nobody.
 //!
-//! The lock is taken in signal handlers. Whoever holds it touches no protected page and waits for nothing but the ring.
+//! The lock is taken in signal handlers. Whoever holds it touches no protected page and waits for nothing but the ring, and
+//! for the tracer's answer where the tracer protects. In the modes in which the tracer looks for writes, shadow, table and
+//! lock lie in the file too, and the tracer has an arena over the same file.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use super::execute::Cache;
 use super::layout::{Fixed, KIND_PATCH, KIND_RAW};
+use super::producer::Producer;
 use super::protect::Protection;
 use super::raw;
-use super::{Hooks, Place};
+use super::{Hooks, Mode, Place, Seen};
 
 pub(crate) const PAGE: usize = 4096;
-/// Of the file, and of each mapping. It takes memory only where something lies.
+/// Of each mapping. It takes memory only where something lies.
 const LEN: usize = 128 * 1024 * 1024;
+const COUNT: usize = LEN / PAGE;
+const HEAD: usize = PAGE;
+const TABLE: usize = HEAD + (COUNT * size_of::<Page>()).next_multiple_of(PAGE);
+/// Of the file: memory, shadow, table.
+#[allow(dead_code, reason = "the tracer makes it")]
+pub(crate) const FILE: u64 = (2 * LEN + TABLE) as u64;
+/// Who holds the lock when it is the tracer; no thread has this number.
+const TRACER: u32 = u32::MAX;
 
 /// One for each page; the first page of a value says the rest.
 struct Page {
@@ -30,24 +41,42 @@ struct Page {
     len: AtomicU32,
     pages: AtomicU32,
     variable: AtomicU32,
-    /// 1: it is protected.
+    /// 1: it is watched.
     closed: AtomicU32,
+    /// So many hooks are writing it: they will tell of that themselves.
+    hooked: AtomicU32,
+}
+
+/// What stands before the table.
+#[repr(C)]
+struct Head {
+    lock: AtomicU32,
+    /// Pages behind this one were never anybody's.
+    top: AtomicU32,
+}
+
+/// Who has this arena.
+enum Whose {
+    #[allow(dead_code, reason = "agents have it, and tests")]
+    Program(Hooks),
+    #[allow(dead_code, reason = "the tracer has it")]
+    Tracer(Producer),
 }
 
 pub(crate) struct Arena {
     base: *mut u8,
     alias: *mut u8,
     shadow: *mut u8,
-    pages: *const Page,
-    count: usize,
+    table: *mut u8,
     next: AtomicUsize,
-    /// Pages behind this one were never anybody's.
-    top: AtomicUsize,
-    lock: AtomicU32,
     stopped: AtomicBool,
+    mode: Mode,
+    /// What a child is to find, while its parent forks.
+    snapshot: AtomicPtr<u8>,
     pub(crate) protection: Protection,
-    pub(crate) cache: Cache,
-    pub(crate) hooks: Hooks,
+    /// Only where instructions are done elsewhere.
+    pub(crate) cache: Option<Cache>,
+    whose: Whose,
 }
 
 // SAFETY: what is shared is atomic, or touched under the lock.
@@ -60,29 +89,63 @@ unsafe impl Send for Arena {}
 pub(crate) struct Slot(pub(crate) u32);
 
 impl Arena {
-    pub(crate) fn new(file: c_int, hooks: Hooks) -> Option<Self> {
-        let len = LEN;
-        let base = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, len)?;
-        let alias = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, len)?;
-        let shadow = map(raw::PROT_READ_WRITE, raw::MAP_PRIVATE_ANONYMOUS, -1, len)?;
-        let count = len / PAGE;
-        let pages = map(raw::PROT_READ_WRITE, raw::MAP_PRIVATE_ANONYMOUS, -1, count * size_of::<Page>())?;
-        let cache = Cache::new()?;
-        let protection = Protection::best(base.cast(), len);
+    /// The program's own; `channel` leads to the tracer.
+    pub(crate) fn new(file: c_int, channel: c_int, mode: Mode, hooks: Hooks) -> Option<Self> {
+        let base = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, LEN, 0)?;
+        let cache = match mode {
+            Mode::Signal => Some(Cache::new()?),
+            Mode::Handler | Mode::Coarse => None,
+        };
+        let protection = Protection::of(mode, base.cast(), LEN, channel)?;
+        Self::over(base, file, mode, protection, cache, Whose::Program(hooks))
+    }
+
+    /// The tracer's, over the program's file.
+    #[allow(dead_code, reason = "only the tracer has one")]
+    pub(crate) fn of_tracer(file: c_int, mode: Mode, ring: Producer) -> Option<Self> {
+        let memory = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, LEN, 0)?;
+        Self::over(memory, file, mode, Protection::Nothing, None, Whose::Tracer(ring))
+    }
+
+    fn over(
+        base: *mut u8,
+        file: c_int,
+        mode: Mode,
+        protection: Protection,
+        cache: Option<Cache>,
+        whose: Whose,
+    ) -> Option<Self> {
+        let alias = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, LEN, 0)?;
+        let (flags, file) =
+            if mode.is_late() { (raw::MAP_SHARED, file) } else { (raw::MAP_PRIVATE_ANONYMOUS, -1) };
         Some(Self {
             base,
             alias,
-            shadow,
-            pages: pages.cast(),
-            count,
+            shadow: map(raw::PROT_READ_WRITE, flags, file, LEN, LEN)?,
+            table: map(raw::PROT_READ_WRITE, flags, file, TABLE, 2 * LEN)?,
             next: AtomicUsize::new(0),
-            top: AtomicUsize::new(0),
-            lock: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
+            mode,
+            snapshot: AtomicPtr::new(ptr::null_mut()),
             protection,
             cache,
-            hooks,
+            whose,
         })
+    }
+
+    pub(crate) fn ring(&self) -> Option<&Producer> {
+        match &self.whose {
+            Whose::Program(hooks) => (hooks.ring)(),
+            Whose::Tracer(ring) => Some(ring),
+        }
+    }
+
+    /// Where the thread that runs stands.
+    pub(crate) fn place(&self, offset: usize) -> Place {
+        match &self.whose {
+            Whose::Program(hooks) => (hooks.place)(offset),
+            Whose::Tracer(_) => Place::default(),
+        }
     }
 
     pub(crate) fn base(&self) -> usize {
@@ -90,7 +153,7 @@ impl Arena {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.count * PAGE
+        LEN
     }
 
     /// How far behind the protected memory the open one lies.
@@ -102,8 +165,17 @@ impl Arena {
         self.stopped.load(Ordering::Acquire)
     }
 
+    fn head(&self) -> &Head {
+        // SAFETY: the table begins with it; zeros are valid. JUSTIFICATION: memory that is mapped by hand.
+        unsafe { &*self.table.cast::<Head>() }
+    }
+
+    fn top(&self) -> usize {
+        (self.head().top.load(Ordering::Acquire) as usize).min(COUNT)
+    }
+
     fn page(&self, number: usize) -> &Page {
-        let page = self.pages.wrapping_add(number.min(self.count - 1));
+        let page = self.table.wrapping_add(HEAD).cast::<Page>().wrapping_add(number.min(COUNT - 1));
         // SAFETY: inside the table, where zeros are valid. JUSTIFICATION: memory that is mapped by hand.
         unsafe { &*page }
     }
@@ -132,7 +204,7 @@ impl Arena {
         slot.0 as usize * PAGE
     }
 
-    fn size(&self, slot: Slot) -> usize {
+    pub(crate) fn size(&self, slot: Slot) -> usize {
         self.facts(slot).len.load(Ordering::Acquire) as usize
     }
 
@@ -163,7 +235,7 @@ impl Arena {
         let wanted = pages + 1;
         let _held = self.hold();
         let start = self.next.load(Ordering::Relaxed);
-        let first = self.room(start, self.count, wanted).or_else(|| self.room(0, self.count, wanted))?;
+        let first = self.room(start, COUNT, wanted).or_else(|| self.room(0, COUNT, wanted))?;
         let slot = Slot(u32::try_from(first).ok()?);
         for number in first..first + wanted - 1 {
             self.page(number).owner.store(slot.0 + 1, Ordering::Release);
@@ -173,8 +245,9 @@ impl Arena {
         facts.pages.store(u32::try_from(pages).ok()?, Ordering::Release);
         facts.variable.store(0, Ordering::Release);
         facts.closed.store(0, Ordering::Release);
+        facts.hooked.store(0, Ordering::Release);
         self.next.store(first + wanted, Ordering::Relaxed);
-        self.top.fetch_max(first + wanted, Ordering::Release);
+        self.head().top.fetch_max(u32::try_from(first + wanted).ok()?, Ordering::Release);
         Some(slot)
     }
 
@@ -211,6 +284,7 @@ impl Arena {
     /// From now on the memory is like any other.
     pub(crate) fn open(&self, slot: Slot) {
         let _held = self.hold();
+        self.catch_up_held(slot);
         self.open_held(slot);
     }
 
@@ -229,6 +303,7 @@ impl Arena {
     /// Nobody has this value any more.
     pub(crate) fn free(&self, slot: Slot) {
         let _held = self.hold();
+        self.catch_up_held(slot);
         self.open_held(slot);
         let len = self.room_of(slot);
         self.facts(slot).variable.store(0, Ordering::Release);
@@ -238,16 +313,57 @@ impl Arena {
         // SAFETY: pages that nobody has; they read as zeros again. JUSTIFICATION: the standard library maps nothing.
         unsafe { raw::madvise(self.memory(slot, true).cast(), len, raw::MADV_REMOVE) };
         let shadow = self.shadow.wrapping_add(Self::offset(slot));
+        let advice = if self.mode.is_late() { raw::MADV_REMOVE } else { raw::MADV_DONTNEED };
         // SAFETY: as above. JUSTIFICATION: as above.
-        unsafe { raw::madvise(shadow.cast(), len, raw::MADV_DONTNEED) };
+        unsafe { raw::madvise(shadow.cast(), len, advice) };
+    }
+
+    /// Tells of what was written there unseen, before a hook writes there too, which then calls `changed`.
+    pub(crate) fn catch_up(&self, slot: Slot) {
+        if self.mode.is_late() && !self.is_stopped() && self.is_closed(slot) {
+            let _held = self.hold();
+            self.catch_up_held(slot);
+            self.facts(slot).hooked.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The same where a hook does not know what it will write.
+    #[allow(dead_code, reason = "hooks of Python know it")]
+    pub(crate) fn catch_up_all(&self) {
+        if self.mode.is_late() {
+            self.slots().for_each(|slot| self.catch_up(slot));
+        }
+    }
+
+    /// That hook has written what it has written.
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) fn settle_all(&self) {
+        if self.mode.is_late() {
+            self.slots().for_each(|slot| self.settle(slot));
+        }
+    }
+
+    fn settle(&self, slot: Slot) {
+        let hooked = &self.facts(slot).hooked;
+        hooked.update(Ordering::AcqRel, Ordering::Acquire, |hooks| hooks.saturating_sub(1));
+    }
+
+    fn catch_up_held(&self, slot: Slot) {
+        if self.mode.is_late() && self.is_closed(slot) {
+            self.record(Self::offset(slot), self.size(slot), Place::default(), false);
+        }
     }
 
     /// Records what a hook has changed in the open memory.
     pub(crate) fn changed(&self, slot: Slot, fixed: Fixed) {
         let _held = self.hold();
-        let Some((at, len)) = self.difference(Self::offset(slot), self.size(slot)) else { return };
-        self.copy_to_shadow(at, len);
-        self.push(slot, Fixed { kind: KIND_PATCH, ..fixed }, at, len, None);
+        if let Some((at, len)) = self.difference(Self::offset(slot), self.size(slot)) {
+            self.copy_to_shadow(at, len);
+            self.push(slot, Fixed { kind: KIND_PATCH, ..fixed }, at, len, None);
+        }
+        if self.mode.is_late() {
+            self.settle(slot);
+        }
     }
 
     /// Records what was written to these bytes; the lock is held.
@@ -274,7 +390,7 @@ impl Arena {
 
     /// Says what stands in the shadow now; the lock is held.
     fn push(&self, slot: Slot, fixed: Fixed, at: usize, len: usize, statement: Option<u64>) {
-        let Some(ring) = (self.hooks.ring)() else { return };
+        let Some(ring) = self.ring() else { return };
         let mut head = [0; 24];
         head[..8].copy_from_slice(&((at - Self::offset(slot)) as u64).to_le_bytes());
         head[8..16].copy_from_slice(&(len as u64).to_le_bytes());
@@ -291,7 +407,7 @@ impl Arena {
     }
 
     /// The first and the last byte that differ from what was recorded, as start and length.
-    fn difference(&self, offset: usize, len: usize) -> Option<(usize, usize)> {
+    pub(crate) fn difference(&self, offset: usize, len: usize) -> Option<(usize, usize)> {
         // SAFETY: inside the alias. Another thread or the kernel may write there meanwhile: what is read is then one of
         // the two, and it is looked at again after that write. JUSTIFICATION: shared memory has no slice.
         let now = unsafe { std::slice::from_raw_parts(self.alias.wrapping_add(offset), len) };
@@ -320,49 +436,151 @@ impl Arena {
         unsafe { ptr::copy_nonoverlapping(from, to, len) };
     }
 
-    fn slots(&self) -> impl Iterator<Item = Slot> {
-        (0..self.top.load(Ordering::Acquire).min(self.count)).filter_map(|number| {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        (0..self.top()).filter_map(|number| {
             let owner = self.page(number).owner.load(Ordering::Acquire);
             (owner as usize == number + 1).then(|| Slot(owner - 1))
         })
     }
 
+    /// Hooks that write there now will tell of it.
+    #[allow(dead_code, reason = "only the tracer asks")]
+    pub(crate) fn is_hooked(&self, slot: Slot) -> bool {
+        self.facts(slot).hooked.load(Ordering::Acquire) != 0
+    }
+
+    /// Up to here pages were ever anybody's.
+    #[allow(dead_code, reason = "only the tracer asks")]
+    pub(crate) fn used(&self) -> usize {
+        self.top() * PAGE
+    }
+
     /// Takes the lock, unless this thread has it.
     pub(crate) fn hold(&self) -> Held<'_> {
         let mine = super::own_thread();
-        if self.lock.load(Ordering::Relaxed) == mine {
+        let lock = &self.head().lock;
+        if lock.load(Ordering::Relaxed) == mine {
             return Held(None);
         }
         let mut tries = 0_u32;
-        while self.lock.compare_exchange_weak(0, mine, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            tries += 1;
+        while lock.compare_exchange_weak(0, mine, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            tries = tries.wrapping_add(1);
             if tries.is_multiple_of(64) {
                 // SAFETY: no arguments. JUSTIFICATION: a signal handler may call nothing that locks.
                 unsafe { raw::sched_yield() };
             }
+            // A tracer that was killed gives nothing back.
+            if tries.is_multiple_of(4096)
+                && lock.load(Ordering::Relaxed) == TRACER
+                && self.ring().is_some_and(Producer::is_abandoned)
+                && lock.compare_exchange(TRACER, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                break;
+            }
             std::hint::spin_loop();
         }
-        Held(Some(&self.lock))
+        Held(Some(lock))
+    }
+
+    /// The tracer takes the lock, if it is free before long; whoever holds it may be waiting for the tracer.
+    #[allow(dead_code, reason = "only the tracer must not wait")]
+    pub(crate) fn try_hold(&self) -> Option<Held<'_>> {
+        const TRIES: u32 = 1000;
+        let lock = &self.head().lock;
+        let free = || lock.compare_exchange(0, TRACER, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let took = (0..TRIES).any(|_| {
+            std::hint::spin_loop();
+            free()
+        });
+        took.then_some(Held(Some(lock)))
+    }
+
+    /// The same when the program is no more: whoever held it does nothing with it.
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) fn hold_what_is_left(&self) -> Held<'_> {
+        let lock = &self.head().lock;
+        lock.store(TRACER, Ordering::Release);
+        Held(Some(lock))
     }
 
     // Around a fork. The child's memory is what it was at the fork, and its own; it is no longer watched.
 
     pub(crate) fn before_fork(&self) {
         std::mem::forget(self.hold());
-        for slot in self.slots() {
-            if self.is_stopped() || !self.is_closed(slot) {
-                self.copy_to_shadow(Self::offset(slot), self.size(slot));
-            }
+        if self.is_stopped() {
+            return self.slots().for_each(|slot| self.copy_to_shadow(Self::offset(slot), self.size(slot)));
+        }
+        if self.mode.is_late() {
+            return self.take_snapshot();
+        }
+        for slot in self.slots().filter(|&slot| !self.is_closed(slot)) {
+            self.copy_to_shadow(Self::offset(slot), self.size(slot));
         }
     }
 
+    /// Memory and table as they are, in memory that a child has for itself. It is taken away again after the fork.
+    fn take_snapshot(&self) {
+        let top = self.top();
+        let Some(copy) = map(raw::PROT_READ_WRITE, raw::MAP_PRIVATE_ANONYMOUS, -1, LEN + TABLE, 0) else {
+            return;
+        };
+        for slot in self.slots() {
+            let to = copy.wrapping_add(Self::offset(slot));
+            // SAFETY: both are inside their mappings. JUSTIFICATION: memory mapped by hand.
+            unsafe { ptr::copy_nonoverlapping(self.memory(slot, true), to, self.size(slot)) };
+        }
+        let len = HEAD + top * size_of::<Page>();
+        // SAFETY: as above. JUSTIFICATION: as above.
+        unsafe { ptr::copy_nonoverlapping(self.table, copy.wrapping_add(LEN), len) };
+        self.snapshot.store(copy, Ordering::Release);
+    }
+
+    fn drop_snapshot(&self) {
+        let copy = self.snapshot.swap(ptr::null_mut(), Ordering::AcqRel);
+        if !copy.is_null() {
+            // SAFETY: it was mapped in `take_snapshot`. JUSTIFICATION: the standard library maps nothing.
+            unsafe { raw::munmap(copy.cast(), LEN + TABLE) };
+        }
+    }
+
+    /// Shadow and table are the child's own from here on, and what they were at the fork.
+    fn part_from_parent(&self) {
+        let copy = self.snapshot.load(Ordering::Acquire);
+        for (at, len) in [(self.shadow, LEN), (self.table, TABLE)] {
+            let flags = raw::MAP_PRIVATE_ANONYMOUS | raw::MAP_FIXED;
+            // SAFETY: takes the place of the arena's own mapping. JUSTIFICATION: pointers into it stay valid.
+            unsafe { raw::mmap(at.cast(), len, raw::PROT_READ_WRITE, flags, -1, 0) };
+        }
+        if copy.is_null() {
+            return;
+        }
+        // SAFETY: both are so long. JUSTIFICATION: memory mapped by hand.
+        unsafe { ptr::copy_nonoverlapping(copy.wrapping_add(LEN), self.table, HEAD) };
+        let len = self.top() * size_of::<Page>();
+        let (from, to) = (copy.wrapping_add(LEN + HEAD), self.table.wrapping_add(HEAD));
+        // SAFETY: as above. JUSTIFICATION: as above.
+        unsafe { ptr::copy_nonoverlapping(from, to, len) };
+        for slot in self.slots() {
+            let at = Self::offset(slot);
+            // SAFETY: as above. JUSTIFICATION: as above.
+            unsafe {
+                ptr::copy_nonoverlapping(copy.wrapping_add(at), self.shadow.wrapping_add(at), self.size(slot))
+            };
+        }
+        self.drop_snapshot();
+    }
+
     pub(crate) fn after_fork(&self) {
-        self.lock.store(0, Ordering::Release);
+        self.drop_snapshot();
+        self.head().lock.store(0, Ordering::Release);
     }
 
     pub(crate) fn in_child(&self) {
-        self.stopped.store(true, Ordering::Release);
+        let is_first = !self.stopped.swap(true, Ordering::AcqRel);
         self.protection.close();
+        if is_first && self.mode.is_late() {
+            self.part_from_parent();
+        }
         // SAFETY: a name and flags. JUSTIFICATION: as above.
         let file = unsafe { raw::memfd_create(c"tickfs-memory".as_ptr(), raw::MFD_CLOEXEC) };
         let size = i64::try_from(self.len()).unwrap_or(0);
@@ -390,16 +608,14 @@ impl Arena {
     }
 }
 
-/// How memory of this file can be watched, if it can. Nothing stays of what is tried.
-pub(crate) fn probe(file: c_int) -> Option<&'static str> {
-    let at = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, PAGE)?;
-    let protection = Protection::best(at.cast(), PAGE);
-    let works = protection.set(at.cast(), PAGE, true) && protection.set(at.cast(), PAGE, false);
-    protection.close();
+/// How memory of this file can be watched in this mode, if it can. Nothing stays of what is tried.
+pub(crate) fn probe(file: c_int, mode: Mode) -> Option<Seen> {
+    let at = map(raw::PROT_READ_WRITE, raw::MAP_SHARED, file, PAGE, 0)?;
+    let seen = Protection::probe(mode, at.cast(), PAGE);
     // SAFETY: it was mapped here. JUSTIFICATION: the standard library maps nothing.
     unsafe { raw::munmap(at.cast(), PAGE) };
-    let executes = Cache::new().map(Cache::unmap).is_some();
-    (works && executes).then(|| protection.name())
+    let executes = mode != Mode::Signal || Cache::new().map(Cache::unmap).is_some();
+    seen.filter(|_| executes)
 }
 
 /// The lock; `None`: this thread has it from before.
@@ -413,8 +629,9 @@ impl Drop for Held<'_> {
     }
 }
 
-fn map(protection: c_int, flags: c_int, file: c_int, len: usize) -> Option<*mut u8> {
+fn map(protection: c_int, flags: c_int, file: c_int, len: usize, from: usize) -> Option<*mut u8> {
+    let from = i64::try_from(from).ok()?;
     // SAFETY: a new mapping where the kernel likes. JUSTIFICATION: the standard library maps nothing.
-    let at: *mut c_void = unsafe { raw::mmap(ptr::null_mut(), len, protection, flags, file, 0) };
+    let at: *mut c_void = unsafe { raw::mmap(ptr::null_mut(), len, protection, flags, file, from) };
     (at.addr() != usize::MAX).then(|| at.cast())
 }

@@ -106,7 +106,7 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut c_void, context: *mut c_
 
 /// Does what the thread was about to do at `offset`, or lets it do that.
 fn write(arena: &Arena, offset: usize, frame: &mut Context) {
-    let place = (arena.hooks.place)(offset);
+    let place = arena.place(offset);
     let _held = arena.hold();
     let Some(slot) = arena.slot_at(offset).filter(|&slot| arena.is_closed(slot)) else {
         // It was opened meanwhile; the thread tries again.
@@ -114,9 +114,9 @@ fn write(arena: &Arena, offset: usize, frame: &mut Context) {
         arena.protection.set(page, PAGE, false);
         return;
     };
-    let _keys = Keys::open(&arena.cache);
+    let _keys = arena.cache.as_ref().map(Keys::open);
     let at = frame.registers[RIP];
-    let done = match arena.cache.look(at) {
+    let done = match arena.cache.as_ref().and_then(|cache| cache.look(at)) {
         Some((store, code)) => match store.kind {
             Kind::Fill | Kind::Copy => string(arena, &store, offset, frame, place),
             Kind::Scatter => {
@@ -130,7 +130,7 @@ fn write(arena: &Arena, offset: usize, frame: &mut Context) {
     };
     if !done {
         arena.open_held(slot);
-        say_given_up((arena.hooks.ring)(), arena.variable(slot), at);
+        say_given_up(arena.ring(), arena.variable(slot), at);
     }
 }
 

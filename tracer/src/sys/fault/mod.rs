@@ -1,4 +1,5 @@
-//! Raw writes to watched memory: seen where they happen, exactly, whoever writes.
+//! Raw writes to watched memory: seen where they happen, exactly, whoever writes. Or, in the modes in which the tracer looks
+//! for them (`sys/keeper.rs`), seen afterwards.
 //!
 //! `decode` and `opcodes` read an instruction, `execute` does it elsewhere, `protect` and `arena` are the memory, `handler`
 //! puts them together, `link` is what the preloaded library needs to know. Only x86-64 has it.
@@ -9,7 +10,7 @@ mod execute;
 mod handler;
 pub(crate) mod link;
 mod opcodes;
-mod protect;
+pub(crate) mod protect;
 mod scatter;
 
 use std::ffi::{CStr, c_int, c_void};
@@ -34,6 +35,55 @@ pub(crate) struct Place {
     pub(crate) one_statement: bool,
 }
 
+/// How writes are seen that no hook sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// In the thread that writes, by a signal.
+    Signal,
+    /// The tracer opens the page, and looks at it when it has closed it again.
+    Handler,
+    /// The tracer looks from time to time.
+    Coarse,
+}
+
+impl Mode {
+    fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b"signal" => Some(Self::Signal),
+            b"handler" => Some(Self::Handler),
+            b"coarse" => Some(Self::Coarse),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Handler => "handler",
+            Self::Coarse => "coarse",
+        }
+    }
+
+    /// A write has happened before it is seen.
+    pub(crate) fn is_late(self) -> bool {
+        self != Self::Signal
+    }
+}
+
+/// What this system lets us see: raw writes, and those of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) mode: Mode,
+    pub(crate) raw: &'static str,
+    pub(crate) kernel: &'static str,
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.mode.name(), self.raw, self.kernel)
+    }
+}
+
 /// What an agent gives.
 #[derive(Clone, Copy)]
 pub(crate) struct Hooks {
@@ -47,8 +97,10 @@ static ARENA: OnceLock<Option<Arena>> = OnceLock::new();
 static PLAN: OnceLock<Plan> = OnceLock::new();
 
 struct Plan {
-    /// The file of watched memory.
+    /// The file of watched memory, and the way to the tracer, where it takes part.
     file: c_int,
+    channel: c_int,
+    mode: Mode,
     hooks: Hooks,
 }
 
@@ -71,35 +123,39 @@ fn link() -> Option<&'static Link> {
     })
 }
 
-/// Looks whether memory of `file` can be watched. Says how, or why not. The file is kept, out of the program's way.
-pub(crate) fn start(file: c_int, hooks: Hooks) -> Result<&'static str, &'static CStr> {
-    if link().is_none() {
-        return Err(c"nothing can be preloaded into this program, so that what the kernel writes would fail");
-    }
-    let Some(protection) = arena::probe(file) else {
-        return Err(c"this system lets the program make or protect no memory of that kind");
+/// Looks whether memory of `file` can be watched in the mode that is asked for, or else by signals. Says how, or why not. The
+/// files are kept, out of the program's way.
+pub(crate) fn start(file: c_int, channel: c_int, mode: &[u8], hooks: Hooks) -> Result<Seen, &'static CStr> {
+    let probed = |mode: Mode| {
+        let seen = arena::probe(file, mode);
+        let needs_preload = |seen: &Seen| seen.kernel == "preload";
+        seen.filter(|seen| link().is_some() || !needs_preload(seen))
     };
-    let Some(file) = raw::copied_aside(file) else {
-        return Err(c"this program may open no more files");
+    let Some(seen) = Mode::of(mode).and_then(probed).or_else(|| probed(Mode::Signal)) else {
+        return Err(match link() {
+            None => c"nothing can be preloaded into this program, so that what the kernel writes would fail",
+            Some(_) => c"this system lets the program make or protect no memory of that kind",
+        });
     };
-    if PLAN.set(Plan { file, hooks }).is_err() {
-        return Err(c"it is watched already");
-    }
-    Ok(protection)
+    let aside = |fd| raw::copied_aside(fd).ok_or(c"this program may open no more files");
+    let channel = if seen.mode.is_late() { aside(channel)? } else { -1 };
+    let plan = Plan { file: aside(file)?, channel, mode: seen.mode, hooks };
+    PLAN.set(plan).map_err(|_it_is| c"it is watched already")?;
+    Ok(seen)
 }
 
 /// A place for a value, in an arena that is made with the first one. `None`: there is no room, or no arena.
 pub(crate) fn take(len: usize) -> Option<(&'static Arena, Slot)> {
     let plan = PLAN.get()?;
     let made = || {
-        let arena = Arena::new(plan.file, plan.hooks)?;
+        let arena = Arena::new(plan.file, plan.channel, plan.mode, plan.hooks)?;
         // SAFETY: it is ours, and mapped. JUSTIFICATION: the standard library needs an owner.
         unsafe { raw::close(plan.file) };
         Some(arena)
     };
     let arena = ARENA.get_or_init(made).as_ref().filter(|arena| !arena.is_stopped())?;
     static WATCHING: OnceLock<bool> = OnceLock::new();
-    let watching = *WATCHING.get_or_init(|| link().is_some_and(|link| begin(arena, link)));
+    let watching = *WATCHING.get_or_init(|| begin(arena));
     let slot = watching.then(|| arena.take(len))?;
     static SAID: AtomicBool = AtomicBool::new(false);
     if slot.is_none() && !SAID.swap(true, Ordering::AcqRel) {
@@ -130,14 +186,17 @@ fn say(ring: Option<&Producer>, json: &[u8]) {
     }
 }
 
-fn begin(arena: &Arena, link: &Link) -> bool {
-    link.wrote.store(wrote as extern "C" fn(usize, usize) as *mut c_void, Ordering::Release);
-    link.distance.store(arena.distance(), Ordering::Release);
-    link.len.store(arena.len(), Ordering::Release);
-    if !handler::install(link, arena.protection.signal()) {
-        return false;
+fn begin(arena: &Arena) -> bool {
+    if let Some(link) = link() {
+        link.wrote.store(wrote as extern "C" fn(usize, usize) as *mut c_void, Ordering::Release);
+        link.distance.store(arena.distance(), Ordering::Release);
+        link.len.store(arena.len(), Ordering::Release);
+        let signal = arena.protection.signal();
+        if signal != 0 && !handler::install(link, signal) {
+            return false;
+        }
+        link.base.store(arena.base(), Ordering::Release);
     }
-    link.base.store(arena.base(), Ordering::Release);
     // SAFETY: these functions stay loaded. JUSTIFICATION: the standard library knows nothing of forks.
     unsafe { raw::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
     true
@@ -149,7 +208,7 @@ extern "C" fn wrote(address: usize, len: usize) {
     let Some(offset) = address.checked_sub(arena.base()).filter(|&offset| offset < arena.len()) else {
         return;
     };
-    let place = (arena.hooks.place)(offset);
+    let place = arena.place(offset);
     let _held = arena.hold();
     if arena.slot_at(offset).is_some_and(|slot| arena.is_closed(slot)) {
         arena.record(offset, len, place, true);

@@ -85,7 +85,7 @@ pub(crate) fn scatter(
     vectors: *mut u8,
     place: Place,
 ) -> bool {
-    let areas = arena.cache.areas;
+    let Some(areas) = arena.cache.as_ref().map(|cache| cache.areas) else { return false };
     if vectors.is_null() || areas.masks == 0 || areas.more == 0 {
         return false;
     }
