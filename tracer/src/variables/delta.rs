@@ -2,55 +2,70 @@
 
 use super::event;
 
-/// So many bytes are compared at once.
-const CHUNK: usize = 64;
+/// So many bytes are compared at once,
+const CHUNK: usize = 8;
+/// and so many while they are the same.
+const LONG: usize = 64;
 
 /// Appends the changed bytes as JSON, those below `depth` alone; `before` and `after` stand at `at` in the value. A byte
 /// that was gained has `before` null, one that was lost has `after` null.
-pub(super) fn write(json: &mut String, at: usize, before: &[u8], after: &[u8], depth: Option<u64>) {
+pub(super) fn write(json: &mut Vec<u8>, at: usize, before: &[u8], after: &[u8], depth: Option<u64>) {
     let end = before.len().max(after.len());
     let depth =
         depth.map_or(end, |depth| usize::try_from(depth).map_or(end, |depth| depth.saturating_sub(at)));
-    json.push('[');
-    let mut first = true;
+    let end = end.min(depth);
+    json.push(b'[');
+    let opened = json.len();
     let mut next = 0;
-    while next < end.min(depth) {
+    while next < end {
         let offset = next;
+        if let (Some(was), Some(is)) = (chunk(before, offset), chunk(after, offset)) {
+            let differ = was ^ is;
+            let same = (differ.trailing_zeros() / 8) as usize;
+            if same > 0 {
+                next += same;
+                while same == CHUNK && is_same(before, after, next) {
+                    next += LONG;
+                }
+                continue;
+            }
+        }
         next += 1;
         let (was, is) = (before.get(offset), after.get(offset));
-        if was == is {
-            let chunk = offset..offset + CHUNK;
-            let (was, is) = (before.get(chunk.clone()), after.get(chunk));
-            if was.is_some() && was == is {
-                next = offset + CHUNK;
+        if was != is {
+            if json.len() > opened {
+                json.push(b',');
             }
-            continue;
+            json.extend_from_slice(b"{\"offset\":");
+            event::number(json, (at + offset) as u64);
+            json.extend_from_slice(b",\"before\":");
+            byte(json, was);
+            json.extend_from_slice(b",\"after\":");
+            byte(json, is);
+            json.push(b'}');
         }
-        let offset = at + offset;
-        if !first {
-            json.push(',');
-        }
-        first = false;
-        json.push_str("{\"offset\":");
-        event::number(json, offset as u64);
-        json.push_str(",\"before\":");
-        byte(json, was);
-        json.push_str(",\"after\":");
-        byte(json, is);
-        json.push('}');
     }
-    json.push(']');
+    json.push(b']');
 }
 
-fn byte(json: &mut String, byte: Option<&u8>) {
+/// The bytes from there on, the first in the lowest place.
+fn chunk(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + CHUNK)?.try_into().ok()?))
+}
+
+fn is_same(before: &[u8], after: &[u8], at: usize) -> bool {
+    let long = at..at + LONG;
+    let was = before.get(long.clone());
+    was.is_some() && was == after.get(long)
+}
+
+fn byte(json: &mut Vec<u8>, byte: Option<&u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     match byte {
-        None => json.push_str("null"),
+        None => json.extend_from_slice(b"null"),
         Some(byte) => {
-            json.push_str("\"0x");
-            json.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            json.push(char::from(DIGITS[usize::from(byte & 15)]));
-            json.push('"');
+            let digit = |half: u8| DIGITS[usize::from(half)];
+            json.extend_from_slice(&[b'"', b'0', b'x', digit(byte >> 4), digit(byte & 15), b'"']);
         }
     }
 }
@@ -58,13 +73,14 @@ fn byte(json: &mut String, byte: Option<&u8>) {
 #[test]
 fn only_changed_bytes_are_told() {
     let told = |before: &[u8], after: &[u8], depth| {
-        let mut json = String::new();
+        let mut json = Vec::new();
         write(&mut json, 0, before, after, depth);
-        json
+        String::from_utf8(json).unwrap()
     };
-    let mut moved = String::new();
+    let mut moved = Vec::new();
     write(&mut moved, 100, b"ab", b"ac", Some(101));
     write(&mut moved, 100, b"ab", b"ac", Some(102));
+    let moved = String::from_utf8(moved).unwrap();
     assert_eq!(moved, r#"[][{"offset":101,"before":"0x62","after":"0x63"}]"#);
     let (long, mut other) = (vec![7; 1000], vec![7; 1000]);
     other[64] = 8;

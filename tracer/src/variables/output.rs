@@ -17,7 +17,8 @@ const BATCH: usize = 256 * 1024;
 pub(super) struct Output {
     path: PathBuf,
     file: File,
-    buffer: Vec<u8>,
+    /// Whole lines, and the one that is being made.
+    pub(super) buffer: Vec<u8>,
     lines: u64,
     flushed: Instant,
     /// Why the last batch could not be written.
@@ -44,9 +45,8 @@ impl Output {
         &self.path
     }
 
-    /// Takes a line, with its newline.
-    pub(super) fn push(&mut self, line: &[u8], counts: &mut Counts) {
-        self.buffer.extend_from_slice(line);
+    /// The buffer has got one line more, with its newline.
+    pub(super) fn added(&mut self, counts: &mut Counts) {
         self.lines += 1;
         counts.buffered = self.lines;
         if self.buffer.len() >= BATCH {
@@ -123,16 +123,20 @@ fn write_lines(file: &mut File, buffer: &[u8], lines: u64) -> (u64, io::Result<(
 
 #[test]
 fn a_full_disk_loses_whole_lines_and_counts_them() {
+    fn push(output: &mut Output, counts: &mut Counts) {
+        output.buffer.extend_from_slice(b"{}\n");
+        output.added(counts);
+    }
     let mut counts = Counts::default();
     let dir = tempfile::tempdir().unwrap();
     let mut output = Output::open(&dir.path().join("a/b")).unwrap();
-    output.push(b"{}\n", &mut counts);
+    push(&mut output, &mut counts);
     output.flush(&mut counts);
     assert_eq!((counts.written, std::fs::read(output.path()).unwrap()), (1, b"{}\n".to_vec()));
     output.path = "/dev/full".into();
     output.file = OpenOptions::new().append(true).open("/dev/full").unwrap();
-    output.push(b"{}\n", &mut counts);
-    output.push(b"{}\n", &mut counts);
+    push(&mut output, &mut counts);
+    push(&mut output, &mut counts);
     output.flush(&mut counts);
     assert_eq!((counts.written, counts.lost, counts.buffered), (1, 2, 0));
     assert_eq!(output.failed.unwrap().kind(), io::ErrorKind::StorageFull);

@@ -52,6 +52,10 @@ pub(super) struct Open {
 pub(super) struct Statements(HashMap<u32, Open>);
 
 impl Statements {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes out what is over now that this is written; in the order in which it began.
     pub(super) fn over_before(&mut self, fixed: &Fixed, write: &Write<'_>) -> Vec<Open> {
         self.take(|thread, open| {

@@ -12,11 +12,11 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Sent};
 use tickfs_store::disk::Durability;
-use tickfs_store::runs::{RunFacts, RunStatus, Tag, Value};
+use tickfs_store::runs::{RunFacts, RunStatus, RunWriter, Tag, Value};
 
 use super::counts::Counts;
 use super::error::{Error, Result};
-use super::event::{self, Added, Facts};
+use super::event::{self, Added, End, Facts};
 use super::options::{Level, Options};
 use super::output::Output;
 use super::processor::{Processor, Verdict};
@@ -26,12 +26,18 @@ use super::symbols::{Memory, Message, Symbols};
 use crate::sys::layout::{Fixed, KIND_MESSAGE, KIND_OVER, KIND_PATCH, KIND_RAW, KIND_VALUE};
 use crate::sys::{Keeper, Next, Ring};
 
-/// A tracer that nobody wakes looks by itself after so long.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A tracer that nobody wakes looks by itself after so long,
+const SLEEP: Duration = Duration::from_millis(50);
+/// and one that has just read something after so long,
+const NAP: Duration = Duration::from_millis(1);
+/// until it has found nothing so often.
+const LOOKS: u32 = 4;
 /// What the store holds of a run is made durable so often.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// So many records are read before something else is looked after.
 const TURN: usize = 4096;
+/// A value of up to so many bytes is short.
+const SHORT: usize = 64;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -84,7 +90,7 @@ pub fn trace(mut options: Options, started: &dyn Fn(&RunFacts)) -> Result<Ended>
     }
     started(&facts);
     (options.announce)(Level::Info, &format!("run {} of {}", options.run, options.script.display()));
-    let depth = options.depth.0;
+    let (depth, head) = (options.depth.0, event::head(options.run.as_str()));
     let session = Session {
         sink: Sink {
             options: &mut options,
@@ -99,7 +105,7 @@ pub fn trace(mut options: Options, started: &dyn Fn(&RunFacts)) -> Result<Ended>
         pieces: HashMap::new(),
         statements: Statements::default(),
         events: 0,
-        line: String::new(),
+        head,
         invalid: None,
         attached: false,
     };
@@ -114,7 +120,8 @@ struct Session<'a> {
     pieces: HashMap<u32, Vec<u8>>,
     statements: Statements,
     events: u64,
-    line: String,
+    /// How each event begins.
+    head: Vec<u8>,
     invalid: Option<String>,
     attached: bool,
 }
@@ -124,6 +131,7 @@ impl Session<'_> {
         let (mut fixed, mut payload) = (Fixed::default(), Vec::new());
         let mut synced = Instant::now();
         let mut ended = None;
+        let mut looks = 0;
         let status = loop {
             // What it wrote before it ended is read in one more turn, and what was found in its memory.
             let finished = ended.is_some() && program.keeper.as_ref().is_none_or(Keeper::is_finished);
@@ -157,9 +165,8 @@ impl Session<'_> {
                 (None, Some(_)) => continue,
                 _ => {}
             }
-            if read == 0 {
-                sleep(&mut program);
-            }
+            looks = if read == 0 { looks + 1 } else { 0 };
+            wait(&mut program, looks);
         };
         let over = self.statements.all();
         self.told(over);
@@ -192,7 +199,8 @@ impl Session<'_> {
             self.pieces.entry(fixed.thread).or_default().extend_from_slice(payload);
             return;
         }
-        match self.pieces.remove(&fixed.thread) {
+        let begun = if self.pieces.is_empty() { None } else { self.pieces.remove(&fixed.thread) };
+        match begun {
             None => self.whole(fixed, payload),
             Some(mut all) => {
                 all.extend_from_slice(payload);
@@ -210,7 +218,7 @@ impl Session<'_> {
             KIND_VALUE => match Tag::from_byte(fixed.tag) {
                 Some(tag) => {
                     self.gone_on(fixed.thread, Some(fixed.variable));
-                    self.value(fixed, Value { tag, bytes: payload.to_vec() });
+                    self.value(fixed, tag, payload);
                 }
                 None => self.sink.counts.damaged += 1,
             },
@@ -302,8 +310,10 @@ impl Session<'_> {
 
     /// A thread, or a variable, has gone on: what was written before is told first.
     fn gone_on(&mut self, thread: u32, variable: Option<u32>) {
-        let over = self.statements.over(thread, variable);
-        self.told(over);
+        if !self.statements.is_empty() {
+            let over = self.statements.over(thread, variable);
+            self.told(over);
+        }
     }
 
     fn told(&mut self, over: impl IntoIterator<Item = Open>) {
@@ -351,27 +361,36 @@ impl Session<'_> {
     }
 
     /// A new value of a variable: its first one, or an event.
-    fn value(&mut self, fixed: Fixed, value: Value) {
+    fn value(&mut self, fixed: Fixed, tag: Tag, bytes: &[u8]) {
         let Some(instance) = self.symbols.instances.get_mut(&fixed.variable) else {
-            return self.stray(fixed, &value);
+            return self.stray(fixed, bytes);
         };
-        let number = instance.variable;
-        let Some(before) = instance.value.as_ref() else {
-            instance.value = Some(value);
+        let Some(value) = instance.value.as_mut() else {
+            instance.value = Some(Value { tag, bytes: bytes.to_vec() });
+            let number = instance.variable;
             return self.first(number, fixed.variable);
         };
-        if *before == value {
+        if value.tag == tag && value.bytes == bytes {
             self.sink.counts.unchanged += 1;
             return;
         }
-        if let Some(before) = instance.value.replace(value) {
-            self.tell(fixed, &before);
-        }
-    }
-
-    /// An event: the variable has another value than before.
-    fn tell(&mut self, fixed: Fixed, before: &Value) {
-        self.changed(fixed, &Changed { at: 0, size: before.bytes.len(), before: &before.bytes });
+        value.tag = tag;
+        // Most values are short, and as long as before: they need no memory of their own.
+        let mut short = [0; SHORT];
+        let (size, long);
+        let before = match short.get_mut(..value.bytes.len()) {
+            Some(before) if bytes.len() == before.len() => {
+                before.copy_from_slice(&value.bytes);
+                value.bytes.copy_from_slice(bytes);
+                before
+            }
+            _ => {
+                long = std::mem::replace(&mut value.bytes, bytes.to_vec());
+                &long[..]
+            }
+        };
+        size = before.len();
+        self.changed(fixed, &Changed { at: 0, size, before });
     }
 
     /// An event of a variable that has its new value already.
@@ -379,13 +398,19 @@ impl Session<'_> {
         let Some(instance) = self.symbols.instances.get(&fixed.variable) else { return };
         self.events += 1;
         let number = instance.variable;
-        let (depth, threads, sql) = (instance.depth, instance.threads, instance.sql);
         let Some(variable) = self.symbols.variables.get(number as usize - 1) else { return };
         let Some(value) = instance.value.as_ref() else { return };
         let after_end = changed.at + changed.before.len() + value.bytes.len() - changed.size;
-        self.line.clear();
+        let end = match (instance.threads, instance.sql) {
+            (false, false) => End::Ready(&variable.end),
+            (threads, sql) => End::Of {
+                thread: threads.then_some(fixed.thread).filter(|&thread| thread != 0),
+                sql: if sql { self.symbols.context(fixed.sql) } else { "null" },
+                scope: &variable.scope,
+            },
+        };
         let facts = Facts {
-            run: self.sink.options.run.as_str(),
+            head: &self.head,
             number: self.events,
             time_ns: fixed.time_ns,
             names: &variable.names,
@@ -394,15 +419,10 @@ impl Session<'_> {
             before: changed.before,
             after: &value.bytes[changed.at..after_end],
             sizes: (changed.size, value.bytes.len()),
-            depth,
-            thread: threads.then_some(fixed.thread).filter(|&thread| thread != 0),
-            sql: if sql { self.symbols.context(fixed.sql) } else { "null" },
-            scope: &variable.scope,
+            depth: instance.depth,
+            end,
         };
-        event::open(&mut self.line, &facts);
-        if self.sink.event(&mut self.line, self.events) {
-            self.sink.keep_change(number, value, &self.line);
-        }
+        self.sink.event(&facts, |writer, line| writer.change(number, value, line));
     }
 
     fn first(&mut self, number: u32, id: u32) {
@@ -417,30 +437,25 @@ impl Session<'_> {
     }
 
     /// A change of something that was never declared.
-    fn stray(&mut self, fixed: Fixed, value: &Value) {
+    fn stray(&mut self, fixed: Fixed, value: &[u8]) {
         self.events += 1;
-        self.line.clear();
         let facts = Facts {
-            run: self.sink.options.run.as_str(),
+            head: &self.head,
             number: self.events,
             time_ns: fixed.time_ns,
             names: event::UNKNOWN,
             site: self.symbols.site(fixed.site),
             at: 0,
             before: &[],
-            after: &value.bytes,
-            sizes: (0, value.bytes.len()),
+            after: value,
+            sizes: (0, value.len()),
             depth: self.depth,
-            thread: None,
-            sql: "null",
-            scope: "null",
+            end: End::Of { thread: None, sql: "null", scope: "null" },
         };
-        event::open(&mut self.line, &facts);
-        if self.sink.event(&mut self.line, self.events)
-            && let Some(kept) = &mut self.sink.options.kept
-        {
-            kept.writer.stray(self.line.as_bytes());
-        }
+        self.sink.event(&facts, |writer, line| {
+            writer.stray(line);
+            Ok(())
+        });
     }
 }
 
@@ -464,32 +479,55 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Passes an open event through the processors and writes it; `false` if one of them dropped it.
-    fn event(&mut self, line: &mut String, number: u64) -> bool {
+    /// Passes an event through the processors and writes it, to the store too, unless one of them drops it.
+    fn event(
+        &mut self,
+        facts: &Facts<'_>,
+        keep: impl FnOnce(&mut RunWriter, &[u8]) -> tickfs_store::Result<()>,
+    ) {
+        const PENDING_MAX: usize = 1024 * 1024;
+        let begin = self.output.buffer.len();
+        event::open(&mut self.output.buffer, facts);
+        if self.processors.is_empty() {
+            self.output.buffer.extend_from_slice(event::CLOSE);
+        } else {
+            let Some(added) = self.processed(begin, facts.number) else {
+                return self.output.buffer.truncate(begin);
+            };
+            added.close(&mut self.output.buffer);
+        }
+        // The output may not be used while the store is: the line is taken out, and put back.
+        let buffer = std::mem::take(&mut self.output.buffer);
+        self.in_store(|writer| {
+            keep(writer, &buffer[begin..])?;
+            if writer.pending() > PENDING_MAX { writer.flush() } else { Ok(()) }
+        });
+        self.output.buffer = buffer;
+        self.output.added(&mut self.counts);
+        self.tell_failure();
+    }
+
+    /// What the processors add to the event that begins there in the output's buffer; `None` if one of them dropped it.
+    fn processed(&mut self, begin: usize, number: u64) -> Option<Added> {
+        let mut line = self.output.buffer[begin..].to_vec();
         let open = line.len();
+        let id = format!("{}-{number}", self.options.run);
         let mut added = Added::default();
         for place in 0..self.processors.len() {
             line.truncate(open);
-            added.close(line);
-            line.push('\n');
-            let id = format!("{}-{number}", self.options.run);
-            match self.processors[place].ask(&id, line.as_bytes()) {
+            added.close(&mut line);
+            match self.processors[place].ask(&id, &line) {
                 Ok(Verdict::Pass) => {}
                 Ok(Verdict::Drop) => {
                     self.counts.dropped += 1;
-                    return false;
+                    return None;
                 }
                 Ok(Verdict::Annotate(annotations)) => added.annotate(annotations),
                 Ok(Verdict::Enrich(extra)) => self.counts.ignored_fields += added.enrich(extra),
                 Err(why) => self.skipped(place, &why),
             }
         }
-        line.truncate(open);
-        added.close(line);
-        line.push('\n');
-        self.output.push(line.as_bytes(), &mut self.counts);
-        self.tell_failure();
-        true
+        Some(added)
     }
 
     fn skipped(&mut self, place: usize, why: &str) {
@@ -528,19 +566,8 @@ impl Sink<'_> {
         self.in_store(|writer| writer.declare(facts, value));
     }
 
-    fn keep_change(&mut self, variable: u32, value: &Value, line: &str) {
-        const PENDING_MAX: usize = 1024 * 1024;
-        self.in_store(|writer| {
-            writer.change(variable, value, line.as_bytes())?;
-            if writer.pending() > PENDING_MAX { writer.flush() } else { Ok(()) }
-        });
-    }
-
     /// A store that cannot be written to is given up, and said so; the output goes on.
-    fn in_store(
-        &mut self,
-        work: impl FnOnce(&mut tickfs_store::runs::RunWriter) -> tickfs_store::Result<()>,
-    ) {
+    fn in_store(&mut self, work: impl FnOnce(&mut RunWriter) -> tickfs_store::Result<()>) {
         let Some(kept) = &mut self.options.kept else { return };
         if let Err(error) = work(&mut kept.writer) {
             let text = format!("the store keeps no more of this run: {error}");
@@ -590,10 +617,12 @@ fn forward(program: &Program, signal: &signal_hook::low_level::siginfo::Origin) 
     if kill_process(pid, signal).is_err() {}
 }
 
-/// Waits until the program has something to say.
-fn sleep(program: &mut Program) {
-    program.ring.set_sleeping(true);
-    let timeout = Timespec::try_from(LOOK_EVERY).unwrap_or_default();
+/// Waits until the program has something to say. While it says much, it is not asked to wake anybody: that would cost it a
+/// system call for each event. It may be that it says something while this falls asleep: so the sleep is short.
+fn wait(program: &mut Program, looks: u32) {
+    let asleep = looks > LOOKS;
+    program.ring.set_sleeping(asleep);
+    let timeout = Timespec::try_from(if asleep { SLEEP } else { NAP }).unwrap_or_default();
     let mut fds = [PollFd::new(&program.bell, PollFlags::IN)];
     // Interrupted or failed: either way it is time to look.
     let woken = poll(&mut fds, Some(&timeout)).unwrap_or(0);
@@ -603,7 +632,7 @@ fn sleep(program: &mut Program) {
         let emptied = program.bell.read(&mut bells);
         // The program has closed its end: without this the wait would turn into a spin.
         if matches!(emptied, Ok(0)) {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(NAP);
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What the numbers in records mean: variables, places in the code, queries.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tickfs_store::runs::{Value, VariableFacts};
+
+use super::event::End;
 
 /// What the shim says beside values.
 #[derive(Debug, Deserialize)]
@@ -72,22 +75,48 @@ pub(super) struct Instance {
 #[derive(Debug)]
 pub(super) struct Variable {
     pub(super) facts: VariableFacts,
-    /// `"variable_id":…,"variable_name":…`
+    /// `"variable_id":…,"variable_name":…,`
     pub(super) names: String,
+    /// JSON.
     pub(super) scope: String,
+    /// How its events end where neither threads nor queries are told of.
+    pub(super) end: Vec<u8>,
     /// The store knows it.
     pub(super) kept: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Symbols {
-    pub(super) instances: HashMap<u32, Instance>,
+    pub(super) instances: ByNumber<Instance>,
     pub(super) variables: Vec<Variable>,
     by_name: HashMap<(String, String), u32>,
     keys: HashSet<String>,
-    /// `"function":…,"file":…,"line":…`
-    sites: HashMap<u32, String>,
-    queries: HashMap<u32, Box<RawValue>>,
+    /// `"function":…,"file":…,"line":…,"deltas":`
+    sites: ByNumber<String>,
+    queries: ByNumber<Box<RawValue>>,
+}
+
+/// By numbers that the shim counts up: they need no strong hash, and are looked up for each event.
+pub(super) type ByNumber<T> = HashMap<u32, T, BuildHasherDefault<Spread>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(byte.into());
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Odd, so that numbers in a row lie in a row; the high bits are those that tell neighbours apart.
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 pub(super) fn quoted(text: &str) -> String {
@@ -118,11 +147,13 @@ impl Symbols {
         let scope = said.scope.as_deref().map_or_else(|| "null".to_owned(), quoted);
         let facts = VariableFacts { id: number, name, key, file, scope: said.scope };
         let names = format!(
-            "\"variable_id\":{},\"variable_name\":{}",
+            "\"variable_id\":{},\"variable_name\":{},",
             quoted(&facts.variable_id()),
             quoted(&facts.name)
         );
-        self.variables.push(Variable { facts, names, scope, kept: false });
+        let mut end = Vec::new();
+        End::Of { thread: None, sql: "null", scope: &scope }.write(&mut end);
+        self.variables.push(Variable { facts, names, scope, end, kept: false });
         self.by_name.insert(place, number);
         number
     }
@@ -134,14 +165,16 @@ impl Symbols {
     pub(super) fn sites(&mut self, file: &str, sites: Vec<(u32, String, u32)>) {
         let file = quoted(file);
         for (id, function, line) in sites {
-            let spelled = format!("\"function\":{},\"file\":{file},\"line\":{line}", quoted(&function));
+            let function = quoted(&function);
+            let spelled = format!("\"function\":{function},\"file\":{file},\"line\":{line},\"deltas\":");
             self.sites.insert(id, spelled);
         }
     }
 
     /// Site 0 is a change that no hook saw.
     pub(super) fn site(&self, id: u32) -> &str {
-        self.sites.get(&id).map_or(r#""function":"<unseen>","file":"","line":0"#, String::as_str)
+        const UNSEEN: &str = r#""function":"<unseen>","file":"","line":0,"deltas":"#;
+        self.sites.get(&id).map_or(UNSEEN, String::as_str)
     }
 
     pub(super) fn query(&mut self, id: u32, context: Box<RawValue>) {
