@@ -11,6 +11,9 @@ use super::layout::{self, FIXED, Fixed, HEADER, Header, KIND_PAD};
 
 const CAPACITY_MIN: usize = 64 * 1024;
 const CAPACITY_MAX: usize = 1 << 30;
+/// So many bytes are read before their place is given back: each time, the line of `tail` goes from this processor to the
+/// writers' and back.
+const GIVE_BACK: u64 = 16 * 1024;
 
 /// The ring, made here and read here. The mapping ends with the value.
 #[derive(Debug)]
@@ -18,6 +21,10 @@ pub(crate) struct Ring {
     base: *mut u8,
     capacity: usize,
     file: OwnedFd,
+    /// Up to here records were read; the place is given back in larger pieces.
+    read: u64,
+    /// Up to here writers have it back: `tail`.
+    freed: u64,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread; reading takes `&mut`.
@@ -41,7 +48,7 @@ impl Ring {
         let (len, protection) = (HEADER + capacity, ProtFlags::READ | ProtFlags::WRITE);
         // SAFETY: a new mapping where the kernel likes. JUSTIFICATION: shared memory is the point.
         let base = unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, &file, 0) }?;
-        let ring = Self { base: base.cast(), capacity, file };
+        let ring = Self { base: base.cast(), capacity, file, read: 0, freed: 0 };
         ring.header().capacity.store(capacity as u64, Ordering::Release);
         ring.header().magic.store(layout::MAGIC, Ordering::Release);
         Ok(ring)
@@ -65,12 +72,12 @@ impl Ring {
     /// Reads the next record into `payload`.
     pub(crate) fn next(&mut self, fixed: &mut Fixed, payload: &mut Vec<u8>) -> Next {
         loop {
-            let tail = self.header().tail.0.load(Ordering::Relaxed);
-            let offset = usize::try_from(tail).unwrap_or(0) & (self.capacity - 1);
+            let offset = self.offset(self.read);
             // SAFETY: a multiple of 8 inside the mapping. JUSTIFICATION: shared memory.
             let word = unsafe { &*layout::commit_word(self.base, offset) };
             let len = word.load(Ordering::Acquire) as usize;
             if len == 0 {
+                self.give_back();
                 return Next::Nothing;
             }
             // The pad may be shorter than a record's fixed part.
@@ -87,7 +94,11 @@ impl Ring {
                 payload.clear();
                 payload.extend_from_slice(&bytes[FIXED..]);
             }
-            self.free(offset, layout::stride(len), tail);
+            self.read += layout::stride(len) as u64;
+            // What is given back is one piece.
+            if self.read - self.freed >= GIVE_BACK || self.offset(self.read) == 0 {
+                self.give_back();
+            }
             if kind != KIND_PAD {
                 return Next::Record;
             }
@@ -101,11 +112,19 @@ impl Ring {
         unsafe { std::slice::from_raw_parts(from, len) }
     }
 
-    fn free(&mut self, offset: usize, len: usize, tail: u64) {
-        let from = self.base.wrapping_add(HEADER + offset);
-        // SAFETY: the range was checked, and no writer may have it before `tail` moves. JUSTIFICATION: shared memory.
+    fn offset(&self, place: u64) -> usize {
+        usize::try_from(place).unwrap_or(0) & (self.capacity - 1)
+    }
+
+    /// Gives the place of what was read to the writers.
+    fn give_back(&mut self) {
+        let len = usize::try_from(self.read - self.freed).unwrap_or(0);
+        let from = self.base.wrapping_add(HEADER + self.offset(self.freed));
+        // SAFETY: all of it was read as records, which were checked, and it ends before the ring does; no writer may have it
+        // before `tail` moves. JUSTIFICATION: shared memory.
         unsafe { ptr::write_bytes(from, 0, len) };
-        self.header().tail.0.store(tail + len as u64, Ordering::Release);
+        self.freed = self.read;
+        self.header().tail.0.store(self.freed, Ordering::Release);
     }
 }
 
@@ -174,7 +193,7 @@ mod tests {
             let producer = &producer;
             let writers = [0, 1].map(|thread| {
                 scope.spawn(move || {
-                    (0..EACH).for_each(|n| producer.push(value(thread, KIND_VALUE), &n.to_le_bytes()))
+                    (0..EACH).for_each(|n| producer.push_short(value(thread, KIND_VALUE), n.to_le_bytes()))
                 })
             });
             let (mut fixed, mut payload, mut next) = (Fixed::default(), Vec::new(), [0_u32; 2]);

@@ -4,6 +4,8 @@
 //! `raw` too. The tracer itself only reads, but for its `keeper`, which looks for writes where the program does not see them.
 #![allow(unsafe_code, reason = "memory that two processes share has no safe form")]
 
+#[cfg(any(test, target_arch = "x86_64"))]
+mod clock;
 mod consumer;
 mod descriptor;
 #[cfg(target_arch = "x86_64")]

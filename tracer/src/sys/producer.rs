@@ -5,8 +5,10 @@
 
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::clock::now_ns;
+pub(crate) use super::clock::thread_id;
 use super::layout::{self, FIXED, Fixed, HEADER, Header, KIND_PAD};
 use super::raw;
 
@@ -18,6 +20,9 @@ pub(crate) struct Producer {
     capacity: usize,
     bell: c_int,
     stopped: AtomicBool,
+    /// What `tail` was when somebody last looked: its line comes from the reader's processor, so it is looked at only when
+    /// the ring seems full.
+    tail: AtomicU64,
 }
 
 // SAFETY: all that is shared behind `base` is atomic, or belongs to the thread that took its place in the ring.
@@ -59,6 +64,7 @@ impl Producer {
             capacity,
             bell: -1,
             stopped: AtomicBool::new(false),
+            tail: AtomicU64::new(0),
         })
     }
 
@@ -94,7 +100,24 @@ impl Producer {
             (head, rest) = (&[], behind);
         }
         self.push_piece(Fixed { more: false, ..fixed }, head, rest);
-        // One writer wakes it, once.
+        self.wake();
+    }
+
+    /// The same for a payload whose length is known: the compiler leaves nothing of the loop and of the copying.
+    #[inline(always)]
+    pub(crate) fn push_short<const LEN: usize>(&self, mut fixed: Fixed, payload: [u8; LEN]) {
+        const { assert!(LEN <= PIECE) }
+        if self.is_stopped() {
+            return;
+        }
+        fixed.time_ns = now_ns();
+        self.push_piece(fixed, &[], &payload);
+        self.wake();
+    }
+
+    /// One writer wakes the reader, once.
+    #[inline(always)]
+    fn wake(&self) {
         let sleeping = &self.header().sleeping.0;
         if self.bell >= 0 && sleeping.load(Ordering::Relaxed) != 0 && sleeping.swap(0, Ordering::Relaxed) != 0
         {
@@ -102,6 +125,7 @@ impl Producer {
         }
     }
 
+    #[inline(always)]
     fn push_piece(&self, fixed: Fixed, head: &[u8], payload: &[u8]) {
         let len = FIXED + head.len() + payload.len();
         let Some(offset) = self.take_place(layout::stride(len)) else { return };
@@ -111,8 +135,26 @@ impl Producer {
         self.commit(offset, len);
     }
 
-    /// Takes so many bytes in one piece; what is left before the ring's end is made a pad.
+    /// Takes so many bytes in one piece.
+    #[inline(always)]
     fn take_place(&self, len: usize) -> Option<usize> {
+        let place = &self.header().head.0;
+        let head = place.load(Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "only what lies in the ring is asked for")]
+        let offset = head as usize & (self.capacity - 1);
+        let end = head.wrapping_add(len as u64);
+        // Where `head` is old, `tail` may be beyond it: then this is too much as well.
+        let taken = end.wrapping_sub(self.tail.load(Ordering::Acquire));
+        let fits = len <= self.capacity - offset && taken <= self.capacity as u64;
+        match fits && place.compare_exchange(head, end, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            true => Some(offset),
+            false => self.take_place_slowly(len),
+        }
+    }
+
+    /// The same where the ring ends, or is full, or others write too; what is left before the ring's end is made a pad.
+    #[cold]
+    fn take_place_slowly(&self, len: usize) -> Option<usize> {
         let header = self.header();
         let mut head = header.head.0.load(Ordering::Relaxed);
         loop {
@@ -121,6 +163,7 @@ impl Producer {
             let pad = if len > to_end { to_end } else { 0 };
             let end = head + (pad + len) as u64;
             let tail = header.tail.0.load(Ordering::Acquire);
+            self.tail.store(tail, Ordering::Release);
             if tail > head {
                 // Others took this place meanwhile, and it was read already.
                 head = header.head.0.load(Ordering::Relaxed);
@@ -144,6 +187,7 @@ impl Producer {
         }
     }
 
+    #[inline(always)]
     fn write(&self, offset: usize, bytes: &[u8]) {
         let to = self.base.wrapping_add(HEADER + offset);
         // SAFETY: `take_place` gave this range to this call alone, and it lies inside the mapping.
@@ -193,6 +237,7 @@ impl Producer {
 }
 
 /// All of a record's fixed part but the word that makes it count.
+#[inline(always)]
 fn spelled(fixed: Fixed) -> [u8; FIXED - 4] {
     let mut bytes = [0; FIXED - 4];
     bytes[0] = fixed.kind;
@@ -203,24 +248,4 @@ fn spelled(fixed: Fixed) -> [u8; FIXED - 4] {
         bytes[12 + 4 * place..16 + 4 * place].copy_from_slice(&word.to_le_bytes());
     }
     bytes
-}
-
-fn now_ns() -> u64 {
-    let mut time = raw::Timespec { seconds: 0, nanos: 0 };
-    // SAFETY: writes to a valid place. JUSTIFICATION: the standard library's clock is this and a division more.
-    unsafe { raw::clock_gettime(raw::CLOCK_REALTIME, &raw mut time) };
-    (time.seconds.cast_unsigned()).wrapping_mul(1_000_000_000).wrapping_add(time.nanos.cast_unsigned())
-}
-
-/// The kernel's number of this thread.
-pub(crate) fn thread_id() -> u32 {
-    thread_local!(static ID: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
-    ID.with(|id| {
-        if id.get() == 0 {
-            // SAFETY: takes no arguments, and cannot fail. JUSTIFICATION: the standard library does not tell it.
-            let found = unsafe { raw::syscall(raw::SYS_GETTID) };
-            id.set(u32::try_from(found).unwrap_or(0));
-        }
-        id.get()
-    })
 }

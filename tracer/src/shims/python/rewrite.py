@@ -222,7 +222,7 @@ class Rewriter(ast.NodeTransformer):
                 handle = ast.NamedExpr(ast.Name(slot, ast.Store()), self.call(node, DECLARED, handle, *declared))
             return self.call(node, LOCAL, handle, ast.Constant(self.site(node)), value)
         hook = BIND if calls or declared else STORE
-        return self.call(node, hook, ast.Constant(slot << 32 | self.site(node)), value, *declared)
+        return self.call(node, hook, ast.Constant(key_of(slot, self.site(node))), value, *declared)
 
     def declared(self, name):
         """What a hook is told of a name that is watched without a call of `watch`."""
@@ -415,6 +415,15 @@ class Rewriter(ast.NodeTransformer):
         self.generic_visit(node)
         node.body[0:0] = self.after(node.body[0], names)
         return node
+
+
+def key_of(slot, site):
+    """Both in one number; where both are small it is one digit of Python's own, which is read sooner."""
+    return slot << 16 | site if slot < 1 << 14 and site < 1 << 16 else slot << 32 | site
+
+
+def parts_of_key(key):
+    return divmod(key, 1 << 16 if key < 1 << 30 else 1 << 32)
 
 
 def is_docstring(statement):

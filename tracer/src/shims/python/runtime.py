@@ -127,15 +127,16 @@ def claim(value):
 
 def bind(key, value, declared=None):
     fresh = sys.getrefcount(value) <= fresh_counts["bind"]
+    slot, site = rewrite.parts_of_key(key)
     variable = claim(value)
     if variable is not None:
-        agent.bind(key >> 32, variable)
+        agent.bind(slot, variable)
         return value
-    variable = agent.bound(key >> 32)
+    variable = agent.bound(slot)
     if declared and not variable:
         variable = register(declared, sys._getframe(1).f_code.co_filename, True)
-        agent.bind(key >> 32, variable)
-    return slow(variable, key & 0xFFFF_FFFF, value, fresh) if variable else value
+        agent.bind(slot, variable)
+    return slow(variable, site, value, fresh) if variable else value
 
 
 class Activation(int):
@@ -372,7 +373,7 @@ def name_slots(space, survey):
 
 
 def set_name(slot, value, frame):
-    return agent.store(slot << 32 | site_of(frame), value)
+    return agent.store(rewrite.key_of(slot, site_of(frame)), value)
 
 
 def finish():

@@ -4,6 +4,8 @@
 //! makes it do nothing.
 #![allow(unsafe_code, reason = "it speaks to Node, which is C")]
 
+#[path = "../clock.rs"]
+mod clock;
 #[cfg(target_arch = "x86_64")]
 #[path = "../fault/mod.rs"]
 mod fault;
@@ -154,11 +156,9 @@ unsafe extern "C" fn value(env: Env, info: Info) -> Value {
     let [variable, site, sql, value] = arguments(env, info);
     let Some(ring) = RING.get() else { return boolean(env, true) };
     let (variable, site, sql) = (number(env, variable), number(env, site), number(env, sql));
-    let say = |tag, payload: &[u8]| {
-        let fixed =
-            Fixed { kind: KIND_VALUE, tag, variable, site, thread: thread_id(), sql, ..Fixed::default() };
-        ring.push(fixed, payload);
-    };
+    let fixed =
+        |tag| Fixed { kind: KIND_VALUE, tag, variable, site, thread: thread_id(), sql, ..Fixed::default() };
+    let say = |tag, payload: &[u8]| ring.push(fixed(tag), payload);
     let mut kind = -1;
     // SAFETY: a valid place. JUSTIFICATION: N-API.
     unsafe { napi_typeof(env, value, &raw mut kind) };
@@ -167,7 +167,7 @@ unsafe extern "C" fn value(env: Env, info: Info) -> Value {
             let mut number = 0.0;
             // SAFETY: it is a number, and the place is valid. JUSTIFICATION: N-API.
             unsafe { napi_get_value_double(env, value, &raw mut number) };
-            say(TAG_NUMBER, &number.to_le_bytes());
+            ring.push_short(fixed(TAG_NUMBER), number.to_le_bytes());
         }
         STRING => with_text(env, value, |text| say(TAG_STR, text)),
         BOOLEAN => {

@@ -5,6 +5,8 @@
 #![allow(unsafe_code, reason = "it speaks to CPython, which is C")]
 #![allow(non_upper_case_globals, non_snake_case, reason = "these names are CPython's")]
 
+#[path = "../clock.rs"]
+mod clock;
 #[cfg(target_arch = "x86_64")]
 #[path = "../fault/mod.rs"]
 mod fault;
@@ -234,16 +236,18 @@ unsafe extern "C" fn bound(_module: Object, args: *const Object, count: isize) -
     unsafe { PyLong_FromUnsignedLong(u64::from(variable)) }
 }
 
-/// `store(slot << 32 | site, value)`: the hook behind every assignment to a watched name of a module.
+/// `store(key, value)`, with slot and site in one key as `key_of` in the shim makes it: the hook behind every assignment to a watched name of a module.
 unsafe extern "C" fn store(_module: Object, args: *const Object, count: isize) -> Object {
     // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
     let &[key, value] = (unsafe { arguments(args, count) }) else {
         return failed(c"store takes key and value");
     };
     let key = number(key).cast_unsigned();
-    let variable = BOUND.get((key >> 32) as usize).map_or(0, |place| place.load(Ordering::Relaxed));
-    #[expect(clippy::cast_possible_truncation, reason = "the low half is the site")]
-    changed(variable, key as u32, value)
+    let bits = if key < 1 << 30 { 16 } else { 32 };
+    let slot = usize::try_from(key >> bits).unwrap_or(SLOTS);
+    let variable = BOUND.get(slot).map_or(0, |place| place.load(Ordering::Relaxed));
+    #[expect(clippy::cast_possible_truncation, reason = "the site has at most so many bits")]
+    changed(variable, (key & ((1 << bits) - 1)) as u32, value)
 }
 
 /// `local(variable or None, site, value)`: the same for names of a function.
@@ -263,60 +267,58 @@ fn changed(variable: u32, site: u32, value: Object) -> Object {
     let Some(ring) = RING.get().filter(|ring| variable != 0 && !ring.is_stopped()) else {
         return kept(value);
     };
-    // SAFETY: `value` is an argument, so it is alive. JUSTIFICATION: `Py_TYPE` is a macro.
-    let kind = unsafe { (*value).kind };
-    let say = |tag, payload: &[u8]| {
-        let fixed = Fixed {
-            kind: KIND_VALUE,
-            tag,
-            variable,
-            site,
-            thread: thread_id(),
-            sql: query(),
-            ..Fixed::default()
-        };
-        ring.push(fixed, payload);
-        kept(value)
-    };
     if HELD[variable as usize % SLOTS].load(Ordering::Relaxed) != 0 {
         return leave_to_the_shim(variable, site, value);
     }
+    let fixed = |tag| Fixed {
+        kind: KIND_VALUE,
+        tag,
+        variable,
+        site,
+        thread: thread_id(),
+        sql: query(),
+        ..Fixed::default()
+    };
+    // SAFETY: `value` is an argument, so it is alive. JUSTIFICATION: `Py_TYPE` is a macro.
+    let kind = unsafe { (*value).kind };
     if kind == &raw mut PyLong_Type {
         let mut overflow = 0;
         // SAFETY: it is an int, and the place is valid. JUSTIFICATION: CPython's own access.
         let number = unsafe { PyLong_AsLongLongAndOverflow(value, &raw mut overflow) };
-        if overflow == 0 {
-            return say(TAG_INT, &number.to_le_bytes());
+        if overflow != 0 {
+            return leave_to_the_shim(variable, site, value);
         }
+        ring.push_short(fixed(TAG_INT), number.to_le_bytes());
     } else if kind == &raw mut PyFloat_Type {
         // SAFETY: it is a float. JUSTIFICATION: CPython's own access.
         let number = unsafe { PyFloat_AsDouble(value) };
-        return say(TAG_FLOAT, &number.to_le_bytes());
+        ring.push_short(fixed(TAG_FLOAT), number.to_le_bytes());
     } else if kind == &raw mut PyUnicode_Type {
         let mut len = 0;
         // SAFETY: it is a str, and the place is valid. JUSTIFICATION: CPython's own access.
         let start = unsafe { PyUnicode_AsUTF8AndSize(value, &raw mut len) };
-        if !start.is_null() {
-            // SAFETY: CPython keeps these bytes as long as the str. JUSTIFICATION: as above.
-            return say(TAG_STR, unsafe {
-                std::slice::from_raw_parts(start.cast(), usize::try_from(len).unwrap_or(0))
-            });
+        if start.is_null() {
+            // Lone surrogates; the shim knows how to spell them.
+            // SAFETY: clears what was just set. JUSTIFICATION: CPython's own.
+            unsafe { PyErr_Clear() };
+            return leave_to_the_shim(variable, site, value);
         }
-        // Lone surrogates; the shim knows how to spell them.
-        // SAFETY: clears what was just set. JUSTIFICATION: CPython's own.
-        unsafe { PyErr_Clear() };
+        let len = usize::try_from(len).unwrap_or(0);
+        // SAFETY: CPython keeps these bytes as long as the str. JUSTIFICATION: as above.
+        ring.push(fixed(TAG_STR), unsafe { std::slice::from_raw_parts(start.cast(), len) });
     } else if kind == &raw mut PyBytes_Type {
-        if let Some(bytes) = bytes_of(value) {
-            return say(TAG_BYTES, bytes);
-        }
+        let Some(bytes) = bytes_of(value) else { return leave_to_the_shim(variable, site, value) };
+        ring.push(fixed(TAG_BYTES), bytes);
     } else if kind == &raw mut PyBool_Type {
         // SAFETY: a bool is an int. JUSTIFICATION: CPython's own access.
         let truth = unsafe { PyLong_AsLong(value) };
-        return say(TAG_BOOL, &[u8::from(truth != 0)]);
+        ring.push_short(fixed(TAG_BOOL), [u8::from(truth != 0)]);
     } else if value == &raw mut _Py_NoneStruct {
-        return say(TAG_NONE, &[]);
+        ring.push_short(fixed(TAG_NONE), []);
+    } else {
+        return leave_to_the_shim(variable, site, value);
     }
-    leave_to_the_shim(variable, site, value)
+    kept(value)
 }
 
 #[cold]
