@@ -40,6 +40,8 @@ fn cli_status_says_where_a_file_stands_as_the_layout_does() {
     assert!(config["a"]["interval"].is_null());
     assert_eq!(value("counts"), "3 ticks, 1 branch, 0 snapshots");
     let json = bench.json(&["status", "--json"]);
+    assert_eq!(bench.json(&["status", ".", "--json"]), json);
+    assert_eq!(bench.json(&["status", "a", "--json"]), bench.json(&["status", "--file", "a", "--json"]));
     assert_eq!((&json["current_tick"], &json["attached"]), (&2.into(), &false.into()));
 }
 

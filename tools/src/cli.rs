@@ -57,7 +57,7 @@ pub(crate) enum Verb {
 }
 
 /// Which store a command is about.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Where {
     /// The store that records this directory
     #[arg(long, value_name = "DIR", conflicts_with = "file")]

@@ -3,6 +3,7 @@
 //! Invariant: it changes nothing, and says what it can where something cannot be read.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -25,10 +26,13 @@ use crate::{find, now};
 /// Show where the root, or one file, stands
 ///
 /// The active branch, the tick at which the root stands, the branch's head, the last tick, how changes are noticed, and
-/// counts; then what is put back to other ticks, what is not recorded and why, and who records. With --file it is about
+/// counts; then what is put back to other ticks, what is not recorded and why, and who records. With a file it is about
 /// that file: its ticks alone count. Nothing is written.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// A root, as --root, or a file, as --file
+    #[arg(conflicts_with_all = ["root", "file"])]
+    path: Option<PathBuf>,
     #[command(flatten)]
     place: Where,
     /// How many paths that are not recorded are named
@@ -89,8 +93,16 @@ struct NotRecorded {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<()> {
-    let status = match arguments.place.find()? {
-        Some(dir) if find::is_store(&dir) => of_store(arguments, Store::open(find::disk(), &dir)?)?,
+    let mut place = arguments.place.clone();
+    match &arguments.path {
+        Some(path) if path.is_dir() => place.root = Some(path.clone()),
+        Some(path) => place.file = Some(path.clone()),
+        None => {}
+    }
+    let status = match place.find()? {
+        Some(dir) if find::is_store(&dir) => {
+            of_store(arguments, place.file.as_deref(), Store::open(find::disk(), &dir)?)?
+        }
         _ => Status::default(),
     };
     match arguments.json {
@@ -99,13 +111,13 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
     }
 }
 
-fn of_store(arguments: &Arguments, store: Store) -> anyhow::Result<Status> {
+fn of_store(arguments: &Arguments, file: Option<&Path>, store: Store) -> anyhow::Result<Status> {
     let dir = store.layout().dir().display().to_string();
     let Some(scope) = store.scope()? else {
         return Ok(Status { store: Some(dir), ..Status::default() });
     };
     let about = About { store, scope };
-    let file = arguments.place.file.as_ref().map(|file| about.path(file)).transpose()?;
+    let file = file.map(|file| about.path(file)).transpose()?;
     let view = about.store.view()?;
     let mut status = match view.cursor() {
         None => Status::default(),
