@@ -8,13 +8,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::Result;
-use crate::ids::Address;
+use crate::ids::{Address, PackForm};
 
 use super::codec;
 use super::large::{self, Part};
 use super::packs::OpenPack;
 use super::record::{HEADER_LEN, Header, Kind, STORED_MAX, is_sound};
-use super::splice::{Piece, Pieces, Splice};
+use super::splice::{Fold, Piece, Pieces};
 
 /// A version, not yet put together: where each byte of the wanted range comes from, and what it comes from.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Resolved {
 impl Resolved {
     /// The wanted bytes, where the content is a text.
     pub(super) fn into_text(self) -> Option<Vec<u8>> {
-        let Whole::Text(text) = self.whole else { return None };
+        let text = self.whole.into_text()?;
         if matches!(*self.pieces.list(), [Piece::Base { at: 0, len }] if len == text.len()) {
             return Some(Arc::unwrap_or_clone(text));
         }
@@ -50,6 +50,15 @@ impl Resolved {
 pub(super) enum Whole {
     Text(Arc<Vec<u8>>),
     Chunks { list: Vec<Part>, raw_len: u64 },
+}
+
+impl Whole {
+    pub(super) fn into_text(self) -> Option<Arc<Vec<u8>>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Chunks { .. } => None,
+        }
+    }
 }
 
 /// How a version hangs on its keyframe.
@@ -84,17 +93,17 @@ pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Re
     let version = window.header(at)?;
     let wanted = wanted.clipped(version.header.raw_len);
     let start = in_memory(pack, at, wanted.offset)?;
-    let mut pieces = Pieces::of(start, wanted.len);
+    // A content that is longer than memory can be is no splice, so nothing is folded.
+    let whole_len = usize::try_from(version.header.raw_len).unwrap_or(usize::MAX);
+    let mut fold = Fold::of(start, wanted.len, whole_len);
     let mut place = at;
     let mut found = version;
     while found.header.kind.is_splice() {
         let payload = window.payload(&found, place)?;
         let payload =
             unpacked_splice(found.header.kind, payload).map_err(|what| pack.corrupt(place.offset, what))?;
-        let raw_len = in_memory(pack, place, found.header.raw_len)?;
-        let splice = Splice::parse(&payload, raw_len).map_err(|what| pack.corrupt(place.offset, what))?;
-        pieces.fold(&splice);
-        let (base_len, base) = (splice.base_len() as u64, found.header.base(place));
+        fold.add(&payload).map_err(|what| pack.corrupt(place.offset, what))?;
+        let (base_len, base) = (fold.base_len() as u64, found.header.base(place));
         let hops_below = found.header.hops - 1;
         found = window.header(base)?;
         if found.header.raw_len != base_len || found.header.depth() != hops_below {
@@ -114,6 +123,7 @@ pub(super) fn resolve(pack: &OpenPack, at: Address, wanted: Wanted) -> Result<Re
         _ => Need::Base,
     };
     let whole = whole(&mut window, &found, place, need)?;
+    let pieces = fold.finish();
     Ok(Resolved { raw_len: version.header.raw_len, wanted, pieces, whole, chain: Some(chain) })
 }
 
@@ -176,8 +186,9 @@ fn whole(window: &mut Window<'_>, found: &Found, at: Address, need: Need) -> Res
     if header.kind == Kind::Chunk {
         return Err(pack.corrupt(at.offset, "it is only a part of a content"));
     }
+    let kept_at = (PackForm::Hot, at);
     if need != Need::Proof
-        && let Some(text) = pack.lately().and_then(|lately| lately.hot_texts.get(at))
+        && let Some(text) = pack.lately().and_then(|lately| lately.texts(header.kind).get(kept_at))
         && text.len() as u64 == raw_len
     {
         return Ok(Whole::Text(text));
@@ -213,7 +224,7 @@ fn whole(window: &mut Window<'_>, found: &Found, at: Address, need: Need) -> Res
     if need == Need::Base
         && let Some(lately) = pack.lately()
     {
-        lately.hot_texts.put(at, &text, text.len());
+        lately.texts(header.kind).put(kept_at, &text, text.len());
     }
     Ok(Whole::Text(text))
 }

@@ -5,19 +5,22 @@
 //! `compact` decides what goes into which group.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::ids::{Address, PackId};
+use crate::ids::{Address, PackForm, PackId};
 use crate::{Error, Result};
 
 use super::chain::{Resolved, Wanted, Whole};
 use super::codec;
 use super::large;
+use super::lately::Place;
 use super::packs::OpenPack;
 use super::record::{
     HEADER_LEN, Header, Kind, PACK_HEADER_LEN, PACK_VERSION, STORED_MAX, TEXT_MAX, u32_at, u48_at, u64_at,
 };
-use super::splice::{Pieces, Splice};
+use super::splice::Fold;
 use super::varint;
 
 pub(super) const COLD_MAGIC: [u8; 8] = *b"tickcold";
@@ -110,14 +113,14 @@ fn group_checksum(at: Address, header: &[u8; GROUP_HEADER_LEN], rest: &[&[u8]]) 
 
 /// A version in a block: which member it is a splice on, and the splice.
 #[derive(Debug, Clone)]
-pub(super) struct Member<'a> {
+pub(super) struct Member {
     pub(super) parent: usize,
     pub(super) raw_len: u64,
-    pub(super) splice: Cow<'a, [u8]>,
+    pub(super) splice: Vec<u8>,
 }
 
 /// Spells the members after the keyframe: a line of numbers for each, then their splices.
-pub(super) fn encode_block(members: &[Member<'_>]) -> Vec<u8> {
+pub(super) fn encode_block(members: &[Member]) -> Vec<u8> {
     let mut out = Vec::new();
     for member in members {
         varint::put(&mut out, member.parent as u64);
@@ -128,21 +131,36 @@ pub(super) fn encode_block(members: &[Member<'_>]) -> Vec<u8> {
     out
 }
 
-fn parse_block(mut block: &[u8], count: usize) -> Result<Vec<Member<'_>>, &'static str> {
+/// The same, where the splice lies in a block that was read.
+#[derive(Debug, Clone)]
+struct Listed {
+    parent: usize,
+    raw_len: u64,
+    splice: Range<usize>,
+}
+
+fn parse_block(block: &[u8], count: usize) -> Result<Vec<Listed>, &'static str> {
     const CUT: &str = "its block of splices is cut short";
-    let mut lines = Vec::with_capacity(count);
-    for index in 0..count {
-        let parent = varint::take_len(&mut block).filter(|parent| *parent <= index).ok_or(CUT)?;
-        let raw_len = varint::take(&mut block).filter(|len| *len <= TEXT_MAX).ok_or(CUT)?;
-        lines.push((parent, raw_len, varint::take_len(&mut block).ok_or(CUT)?));
-    }
+    let mut rest = block;
     let mut members = Vec::with_capacity(count);
-    for (parent, raw_len, len) in lines {
-        let (splice, rest) = block.split_at_checked(len).ok_or(CUT)?;
-        members.push(Member { parent, raw_len, splice: Cow::Borrowed(splice) });
-        block = rest;
+    let mut end = 0_usize;
+    for index in 0..count {
+        let parent = varint::take_len(&mut rest).filter(|parent| *parent <= index).ok_or(CUT)?;
+        let raw_len = varint::take(&mut rest).filter(|len| *len <= TEXT_MAX).ok_or(CUT)?;
+        let start = end;
+        end = varint::take_len(&mut rest).and_then(|len| start.checked_add(len)).ok_or(CUT)?;
+        members.push(Listed { parent, raw_len, splice: start..end });
     }
-    if block.is_empty() { Ok(members) } else { Err("its block of splices has a remainder") }
+    match end.cmp(&rest.len()) {
+        Ordering::Less => return Err("its block of splices has a remainder"),
+        Ordering::Greater => return Err(CUT),
+        Ordering::Equal => {}
+    }
+    let lines_len = block.len() - rest.len();
+    for member in &mut members {
+        member.splice = member.splice.start + lines_len..member.splice.end + lines_len;
+    }
+    Ok(members)
 }
 
 /// Where an address leads: a member of a group.
@@ -166,18 +184,39 @@ pub(super) fn encode_entries(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-fn parse_entries(mut bytes: &[u8], first: u64, groups: usize) -> Result<Vec<Entry>, &'static str> {
-    const WRONG: &str = "a block of its addresses is wrong";
-    let (mut offset, mut group) = (first, 0_i64);
-    let mut entries = Vec::with_capacity(BLOCK_ENTRIES);
-    while !bytes.is_empty() && entries.len() < BLOCK_ENTRIES {
-        offset = varint::take(&mut bytes).and_then(|step| offset.checked_add(step)).ok_or(WRONG)?;
-        group = varint::take(&mut bytes).and_then(|step| group.checked_add(unzigzag(step))).ok_or(WRONG)?;
-        let member = varint::take(&mut bytes).and_then(|member| u16::try_from(member).ok()).ok_or(WRONG)?;
-        let group = u32::try_from(group).ok().filter(|group| (*group as usize) < groups).ok_or(WRONG)?;
-        entries.push(Entry { offset, group, member });
+/// Reads a block of the table, entry by entry.
+struct Entries<'a> {
+    bytes: &'a [u8],
+    before: Entry,
+    left: usize,
+    groups: usize,
+}
+
+impl<'a> Entries<'a> {
+    fn of(bytes: &'a [u8], first: u64, groups: usize) -> Self {
+        Self { bytes, before: Entry { offset: first, group: 0, member: 0 }, left: BLOCK_ENTRIES, groups }
     }
-    if bytes.is_empty() { Ok(entries) } else { Err(WRONG) }
+
+    fn take(&mut self) -> Option<Entry> {
+        self.left = self.left.checked_sub(1)?;
+        let offset = self.before.offset.checked_add(varint::take(&mut self.bytes)?)?;
+        let group = i64::from(self.before.group).checked_add(unzigzag(varint::take(&mut self.bytes)?))?;
+        let group = u32::try_from(group).ok().filter(|group| (*group as usize) < self.groups)?;
+        let member = u16::try_from(varint::take(&mut self.bytes)?).ok()?;
+        self.before = Entry { offset, group, member };
+        Some(self.before)
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, &'static str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        Some(self.take().ok_or("a block of its addresses is wrong"))
+    }
 }
 
 fn zigzag(value: i64) -> u64 {
@@ -315,6 +354,16 @@ impl ColdIndex {
 
     /// One block of the table.
     pub(super) fn entries(&self, pack: &OpenPack, block: usize) -> Result<Vec<Entry>> {
+        let bytes = self.table_block(pack, block)?;
+        let entries: Result<_, _> = self.entries_in(&bytes, block).collect();
+        entries.map_err(|what| pack.corrupt(self.sparse[block].at, what))
+    }
+
+    fn entries_in<'a>(&self, bytes: &'a [u8], block: usize) -> Entries<'a> {
+        Entries::of(bytes, self.sparse[block].first, self.groups.len() - 1)
+    }
+
+    fn table_block(&self, pack: &OpenPack, block: usize) -> Result<Vec<u8>> {
         let sparse = self.sparse[block];
         let end = self.sparse.get(block + 1).map_or(self.sparse_at, |next| next.at);
         let corrupt = |what: &str| pack.corrupt(sparse.at, what);
@@ -324,18 +373,24 @@ impl ColdIndex {
             .ok_or_else(|| corrupt("a table is out of order"))?;
         let mut bytes = vec![0; len];
         pack.read_whole(&mut bytes, sparse.at)?;
-        if crc32fast::hash(&bytes) != sparse.crc {
-            return Err(corrupt("the checksum of a table is wrong"));
+        match crc32fast::hash(&bytes) == sparse.crc {
+            true => Ok(bytes),
+            false => Err(corrupt("the checksum of a table is wrong")),
         }
-        parse_entries(&bytes, sparse.first, self.groups.len() - 1).map_err(corrupt)
     }
 
     fn find(&self, pack: &OpenPack, at: Address) -> Result<Entry> {
         let missing = || pack.corrupt(0, format!("no record is known by the address {at}"));
         let block = self.sparse.partition_point(|block| block.first <= at.offset);
-        let entries = self.entries(pack, block.checked_sub(1).ok_or_else(missing)?)?;
-        let place = entries.binary_search_by_key(&at.offset, |entry| entry.offset);
-        place.map(|place| entries[place]).map_err(|_nowhere| missing())
+        let block = block.checked_sub(1).ok_or_else(missing)?;
+        let bytes = self.table_block(pack, block)?;
+        for entry in self.entries_in(&bytes, block) {
+            let entry = entry.map_err(|what| pack.corrupt(self.sparse[block].at, what))?;
+            if entry.offset >= at.offset {
+                return Some(entry).filter(|entry| entry.offset == at.offset).ok_or_else(missing);
+            }
+        }
+        Err(missing())
     }
 
     fn extent(&self, group: u32) -> (u64, u64) {
@@ -365,11 +420,31 @@ impl ColdIndex {
     }
 }
 
-/// The splices of a group, unpacked, and what its header says.
+/// What a group's header says, and its splices, unpacked.
 #[derive(Debug)]
 pub(super) struct Block {
     header: GroupHeader,
-    splices: Vec<u8>,
+    /// Those after the keyframe.
+    members: Vec<Listed>,
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    fn of(group: &Group) -> Result<Self, &'static str> {
+        let header = group.header;
+        let bytes = group.block()?;
+        let members = parse_block(&bytes, usize::from(header.members) - 1)?;
+        Ok(Self { header, members, bytes: bytes.into_owned() })
+    }
+
+    /// What it takes in memory.
+    fn size(&self) -> usize {
+        self.bytes.len() + self.members.len() * size_of::<Listed>()
+    }
+
+    fn raw_len_of(&self, member: usize) -> u64 {
+        member.checked_sub(1).map_or(self.header.key_raw, |after_key| self.members[after_key].raw_len)
+    }
 }
 
 /// A group that is being asked; its frame is read only if something of it is not known from lately.
@@ -401,33 +476,47 @@ impl<'p> Asked<'p> {
         Ok(self.frame.insert(frame))
     }
 
+    fn place(&self) -> Place {
+        (PackForm::Cold, self.pack.at(self.at()))
+    }
+
     fn block(&mut self) -> Result<Arc<Block>> {
-        let (lately, place) = (self.pack.lately(), self.pack.at(self.at()));
-        if let Some(block) = lately.and_then(|lately| lately.blocks.get(place)) {
+        let lately = self.pack.lately();
+        if let Some(block) = lately.and_then(|lately| lately.blocks.get(self.place())) {
             return Ok(block);
         }
-        let frame = self.frame()?;
-        let (header, splices) = (frame.header, frame.block().map(Cow::into_owned));
-        let splices = splices.map_err(|what| self.corrupt(what))?;
-        let block = Arc::new(Block { header, splices });
+        let block = Block::of(self.frame()?).map_err(|what| self.corrupt(what))?;
+        let block = Arc::new(block);
         if let Some(lately) = lately {
-            lately.blocks.put(place, &block, block.splices.len());
+            lately.blocks.put(self.place(), &block, block.size());
         }
         Ok(block)
     }
 
-    /// What the versions of the group rest on.
-    fn whole(&mut self) -> Result<Whole> {
-        let (lately, place) = (self.pack.lately(), self.pack.at(self.at()));
-        if let Some(text) = lately.and_then(|lately| lately.cold_texts.get(place)) {
+    /// What the versions of the group rest on: a keyframe of that kind.
+    fn whole(&mut self, kind: Kind) -> Result<Whole> {
+        let lately = self.pack.lately();
+        if let Some(text) = lately.and_then(|lately| lately.texts(kind).get(self.place())) {
             return Ok(Whole::Text(text));
         }
         let (pack, index) = (self.pack, self.index);
         let whole = self.frame()?.whole(pack, index)?;
         if let (Some(lately), Whole::Text(text)) = (lately, &whole) {
-            lately.cold_texts.put(place, text, text.len());
+            lately.texts(kind).put(self.place(), text, text.len());
         }
         Ok(whole)
+    }
+
+    /// Its text, if it is one that others may have as prefix.
+    fn prefix(&mut self) -> Result<Option<Arc<Vec<u8>>>> {
+        let kept = self.pack.lately().and_then(|lately| lately.texts(Kind::Keyframe).get(self.place()));
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        match self.frame()?.header.kind {
+            kind @ (Kind::Keyframe | Kind::Raw) => Ok(self.whole(kind)?.into_text()),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -463,11 +552,9 @@ impl Group {
                 return Ok(Whole::Chunks { list: large::parse_list(self.key()), raw_len: header.key_raw });
             }
             (Kind::Prefixed, Some(prefix)) if (prefix as usize) < index.groups.len() - 1 => {
-                let mut prefix = Asked::of(pack, index, prefix);
-                let is_first = matches!(prefix.block()?.header.kind, Kind::Keyframe | Kind::Raw);
-                match prefix.whole()? {
-                    Whole::Text(text) if is_first => codec::decompress_after(&text, self.key(), raw_len),
-                    _ => Err("its prefix is not the first keyframe of a group"),
+                match Asked::of(pack, index, prefix).prefix()? {
+                    Some(prefix) => codec::decompress_after(&prefix, self.key(), raw_len),
+                    None => Err("its prefix is not the first keyframe of a group"),
                 }
             }
             (Kind::Keyframe, _) => codec::decompress(self.key(), raw_len),
@@ -489,33 +576,24 @@ pub(super) fn resolve(pack: &OpenPack, index: &ColdIndex, at: Address, wanted: W
     if entry.member >= header.members {
         return Err(corrupt("it has fewer versions than was listed"));
     }
-    let members = match entry.member {
-        0 => Vec::new(),
-        _ => parse_block(&block.splices, usize::from(header.members) - 1).map_err(corrupt)?,
-    };
-    let raw_len_of = |place: usize| match place.checked_sub(1) {
-        None => header.key_raw,
-        Some(before) => members[before].raw_len,
-    };
     let mut place = usize::from(entry.member);
-    let raw_len = raw_len_of(place);
+    let raw_len = block.raw_len_of(place);
     let wanted = wanted.clipped(raw_len);
     let start =
         usize::try_from(wanted.offset).map_err(|_too_far| corrupt("it is longer than memory can be"))?;
-    let mut pieces = Pieces::of(start, wanted.len);
-    while let Some(before) = place.checked_sub(1) {
-        let member = &members[before];
-        let len = usize::try_from(member.raw_len).unwrap_or(usize::MAX);
-        let splice = Splice::parse(&member.splice, len).map_err(corrupt)?;
-        if splice.base_len() as u64 != raw_len_of(member.parent) {
+    let mut fold = Fold::of(start, wanted.len, usize::try_from(raw_len).unwrap_or(usize::MAX));
+    while let Some(after_key) = place.checked_sub(1) {
+        let member = &block.members[after_key];
+        fold.add(&block.bytes[member.splice.clone()]).map_err(corrupt)?;
+        if fold.base_len() as u64 != block.raw_len_of(member.parent) {
             return Err(corrupt("a splice is not on the version it was made for"));
         }
-        pieces.fold(&splice);
         place = member.parent;
     }
+    let pieces = fold.finish();
     let is_list = header.kind == Kind::ChunkList;
     let whole = match wanted.len > 0 || is_list {
-        true => group.whole()?,
+        true => group.whole(header.kind)?,
         false => Whole::Text(Arc::default()),
     };
     Ok(Resolved { raw_len, wanted, pieces, whole, chain: None })

@@ -5,7 +5,6 @@
 //!   * The hot pack goes only after everything that can be read from it was read from the cold one and found equal,
 //!     and the cold one is durable. Killed anywhere, one of the two is whole.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -237,7 +236,7 @@ struct Draft {
     keyframe: usize,
     /// Records, in the order of the group's members.
     versions: Vec<usize>,
-    members: Vec<Member<'static>>,
+    members: Vec<Member>,
     /// The place of each, by its offset in the hot pack.
     places: HashMap<u64, usize>,
 }
@@ -252,7 +251,7 @@ impl Draft {
         self.places.insert(record.at.offset, self.versions.len());
         self.versions.push(index);
         let raw_len = record.header.raw_len;
-        self.members.push(Member { parent, raw_len, splice: Cow::Owned(splice) });
+        self.members.push(Member { parent, raw_len, splice });
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the fuzzer calls of the private parts: splices, as bytes to bytes. No part of the store's interface.
 
 use super::differ;
-use super::splice::{self, Piece, Pieces, Splice};
+use super::splice::{self, Fold, Piece};
 
 /// The payload of a splice that makes `new` of `base`.
 #[must_use]
@@ -12,15 +12,16 @@ pub fn make_splice(base: &[u8], new: &[u8]) -> Vec<u8> {
 /// How long the base of a splice must be that makes `len` bytes; `None` for one that does not parse.
 #[must_use]
 pub fn base_len_of_splice(payload: &[u8], len: usize) -> Option<usize> {
-    Splice::parse(payload, len).ok().map(|splice| splice.base_len())
+    let mut fold = Fold::of(0, len, len);
+    fold.add(payload).ok().map(|()| fold.base_len())
 }
 
 /// What a splice makes of a base; `None` if it does not parse, or is not for a base of that length.
 #[must_use]
 pub fn apply_splice(payload: &[u8], base: &[u8], len: usize) -> Option<Vec<u8>> {
-    let splice = Splice::parse(payload, len).ok().filter(|splice| splice.base_len() == base.len())?;
-    let mut pieces = Pieces::of(0, len);
-    pieces.fold(&splice);
+    let mut fold = Fold::of(0, len, len);
+    fold.add(payload).ok().filter(|()| fold.base_len() == base.len())?;
+    let pieces = fold.finish();
     let mut out = Vec::with_capacity(len);
     for piece in pieces.list() {
         out.extend_from_slice(match *piece {

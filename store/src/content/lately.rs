@@ -10,27 +10,37 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::cold::Block;
-use crate::ids::Address;
+use super::record::Kind;
+use crate::ids::{Address, PackForm};
 
-const TEXTS_LIMIT: usize = 8 * 1024 * 1024;
+const FIRSTS_LIMIT: usize = 8 * 1024 * 1024;
+const PREFIXED_LIMIT: usize = 4 * 1024 * 1024;
 const BLOCKS_LIMIT: usize = 4 * 1024 * 1024;
+
+/// A record in a hot pack, or a group in a cold one: an offset means another thing in each.
+pub(super) type Place = (PackForm, Address);
 
 #[derive(Debug)]
 pub(super) struct Lately {
-    /// By the address of the keyframe's record in a hot pack.
-    pub(super) hot_texts: Recent<Arc<Vec<u8>>>,
-    /// By the place of the group in a cold pack.
-    pub(super) cold_texts: Recent<Arc<Vec<u8>>>,
+    /// The first keyframes of groups: to unpack one takes four times longer than one that has it as prefix, and the
+    /// versions of a whole group need it. So those that rest on it, which are many more, do not drive it out.
+    firsts: Recent<Arc<Vec<u8>>>,
+    prefixed: Recent<Arc<Vec<u8>>>,
     pub(super) blocks: Recent<Arc<Block>>,
 }
 
 impl Lately {
     pub(super) fn new() -> Self {
         Self {
-            hot_texts: Recent::new(TEXTS_LIMIT),
-            cold_texts: Recent::new(TEXTS_LIMIT),
+            firsts: Recent::new(FIRSTS_LIMIT),
+            prefixed: Recent::new(PREFIXED_LIMIT),
             blocks: Recent::new(BLOCKS_LIMIT),
         }
+    }
+
+    /// Where the text of a keyframe of that kind is.
+    pub(super) fn texts(&self, keyframe: Kind) -> &Recent<Arc<Vec<u8>>> {
+        if keyframe == Kind::Prefixed { &self.prefixed } else { &self.firsts }
     }
 }
 
@@ -43,9 +53,9 @@ pub(super) struct Recent<V> {
 
 #[derive(Debug)]
 struct Kept<V> {
-    young: HashMap<Address, (V, usize)>,
+    young: HashMap<Place, (V, usize)>,
     young_bytes: usize,
-    old: HashMap<Address, (V, usize)>,
+    old: HashMap<Place, (V, usize)>,
 }
 
 impl<V: Clone> Recent<V> {
@@ -54,7 +64,7 @@ impl<V: Clone> Recent<V> {
         Self { limit, kept: Mutex::new(kept) }
     }
 
-    pub(super) fn get(&self, at: Address) -> Option<V> {
+    pub(super) fn get(&self, at: Place) -> Option<V> {
         let mut kept = self.kept.lock();
         if let Some((value, _)) = kept.young.get(&at) {
             return Some(value.clone());
@@ -65,15 +75,15 @@ impl<V: Clone> Recent<V> {
     }
 
     /// What would be most of it alone is not kept.
-    pub(super) fn put(&self, at: Address, value: &V, bytes: usize) {
-        if bytes <= self.limit / 8 {
+    pub(super) fn put(&self, at: Place, value: &V, bytes: usize) {
+        if bytes <= self.limit / 4 {
             self.kept.lock().put(at, value.clone(), bytes, self.limit);
         }
     }
 }
 
 impl<V> Kept<V> {
-    fn put(&mut self, at: Address, value: V, bytes: usize, limit: usize) {
+    fn put(&mut self, at: Place, value: V, bytes: usize, limit: usize) {
         // The entry itself takes room too, however short what it holds is.
         const ENTRY: usize = 128;
         if self.young_bytes + bytes + ENTRY > limit / 2 {
@@ -93,7 +103,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_again_stays_and_the_rest_goes() {
         let recent = Recent::new(64 * 1024);
-        let at = |offset| Address { pack: PackId(1), offset };
+        let at = |offset| (PackForm::Hot, Address { pack: PackId(1), offset });
         recent.put(at(0), &0, 4096);
         for n in 1..1_000 {
             recent.put(at(n), &n, 4096);
@@ -103,5 +113,17 @@ mod tests {
         assert!((2..=16).contains(&kept), "{kept} are kept");
         recent.put(at(5_000), &1, 32 * 1024);
         assert_eq!(recent.get(at(5_000)), None, "it would be half of all that is kept");
+    }
+    #[test]
+    fn keyframes_that_rest_on_a_first_one_do_not_drive_it_out() {
+        let lately = Lately::new();
+        let at = |offset| (PackForm::Hot, Address { pack: PackId(1), offset });
+        let text = Arc::new(Vec::new());
+        lately.texts(Kind::Keyframe).put(at(0), &text, 100 * 1024);
+        for n in 1..1_000 {
+            lately.texts(Kind::Prefixed).put(at(n), &text, 100 * 1024);
+        }
+        assert!(lately.texts(Kind::Raw).get(at(0)).is_some(), "the first one");
+        assert!(lately.texts(Kind::Prefixed).get(at(1)).is_none(), "one of those that rest on it");
     }
 }

@@ -7,14 +7,6 @@
 use super::differ::Edit;
 use super::varint;
 
-/// `gap` bytes are kept, then `del` bytes of the base are replaced by `ins` new ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Hunk {
-    gap: usize,
-    del: usize,
-    ins: usize,
-}
-
 /// The least that a hunk takes in a payload: bounds their number before memory is taken.
 const HUNK_LEN_MIN: usize = 3;
 
@@ -35,47 +27,6 @@ pub(super) fn encode(edits: &[Edit], new: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A splice as it was read, checked against the lengths of both versions.
-#[derive(Debug)]
-pub(super) struct Splice<'a> {
-    hunks: Vec<Hunk>,
-    inserted: &'a [u8],
-    base_len: usize,
-}
-
-impl<'a> Splice<'a> {
-    /// `len` is the length of the version that the splice makes.
-    pub(super) fn parse(mut payload: &'a [u8], len: usize) -> Result<Self, &'static str> {
-        const CUT: &str = "its splice is cut short";
-        const LENGTHS: &str = "its splice does not fit its length";
-        let count = varint::take_len(&mut payload).ok_or(CUT)?;
-        if count > payload.len() / HUNK_LEN_MIN {
-            return Err(CUT);
-        }
-        let mut hunks = Vec::with_capacity(count);
-        let (mut kept, mut deleted, mut inserted) = (0_usize, 0_usize, 0_usize);
-        for _ in 0..count {
-            let mut length = || varint::take_len(&mut payload).ok_or(CUT);
-            let hunk = Hunk { gap: length()?, del: length()?, ins: length()? };
-            kept = kept.checked_add(hunk.gap).ok_or(LENGTHS)?;
-            deleted = deleted.checked_add(hunk.del).ok_or(LENGTHS)?;
-            inserted = inserted.checked_add(hunk.ins).ok_or(LENGTHS)?;
-            hunks.push(hunk);
-        }
-        let from_base = len.checked_sub(inserted).ok_or(LENGTHS)?;
-        if inserted != payload.len() || kept > from_base {
-            return Err(LENGTHS);
-        }
-        let base_len = from_base.checked_add(deleted).ok_or(LENGTHS)?;
-        Ok(Self { hunks, inserted: payload, base_len })
-    }
-
-    /// The length that the base must have.
-    pub(super) fn base_len(&self) -> usize {
-        self.base_len
-    }
-}
-
 /// Where a run of bytes comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece {
@@ -85,24 +36,28 @@ pub(super) enum Piece {
     Inserted { at: usize, len: usize },
 }
 
+impl Piece {
+    fn len(self) -> usize {
+        let (Self::Base { len, .. } | Self::Inserted { len, .. }) = self;
+        len
+    }
+
+    fn part(self, from: usize, len: usize) -> Self {
+        match self {
+            Self::Base { at, .. } => Self::Base { at: at + from, len },
+            Self::Inserted { at, .. } => Self::Inserted { at: at + from, len },
+        }
+    }
+}
+
 /// A range of a version, said in terms of an older one.
 #[derive(Debug)]
 pub(super) struct Pieces {
     list: Vec<Piece>,
-    spare: Vec<Piece>,
     inserted: Vec<u8>,
 }
 
 impl Pieces {
-    /// A range of a version in terms of itself.
-    pub(super) fn of(start: usize, len: usize) -> Self {
-        let mut list = Vec::new();
-        if len > 0 {
-            list.push(Piece::Base { at: start, len });
-        }
-        Self { list, spare: Vec::new(), inserted: Vec::new() }
-    }
-
     pub(super) fn list(&self) -> &[Piece] {
         &self.list
     }
@@ -116,94 +71,126 @@ impl Pieces {
     pub(super) fn inserted(&self, at: usize, len: usize) -> &[u8] {
         &self.inserted[at..at + len]
     }
+}
 
-    /// Says the same in terms of the splice's base. Base pieces ascend, before and after, so one pass does it.
-    pub(super) fn fold(&mut self, splice: &Splice<'_>) {
-        let inserted_at = self.inserted.len();
-        self.inserted.extend_from_slice(splice.inserted);
-        self.spare.clear();
-        let mut segment = Segments::new(splice, inserted_at);
-        for piece in &self.list {
-            match *piece {
-                Piece::Inserted { .. } => push(&mut self.spare, *piece),
-                Piece::Base { mut at, mut len } => {
-                    while len > 0 {
-                        while segment.end <= at {
-                            segment.next();
-                        }
-                        let taken = len.min(segment.end - at);
-                        push(&mut self.spare, segment.piece(at, taken));
-                        at += taken;
-                        len -= taken;
-                    }
-                }
-            }
+/// Splices, newest first, on their way to one list of pieces.
+///
+/// Each of them is a list, and two neighbours become one as soon as the newer is no longer than the older. So a piece is
+/// gone over once for each time that the chain is doubled, not once for each splice below it.
+#[derive(Debug)]
+pub(super) struct Fold {
+    /// One list after the other; each says a version in terms of the version that the next is about.
+    lists: Vec<Piece>,
+    /// Where each list begins.
+    starts: Vec<usize>,
+    inserted: Vec<u8>,
+    base_len: usize,
+    /// The list that is being taken in.
+    fresh: Vec<Piece>,
+    spare: Vec<Piece>,
+}
+
+impl Fold {
+    /// A range of a version that is `whole_len` long, in terms of itself. The range lies within it, or is empty.
+    pub(super) fn of(start: usize, len: usize, whole_len: usize) -> Self {
+        let mut lists = Vec::new();
+        push(&mut lists, Piece::Base { at: start, len });
+        let (inserted, fresh, spare) = (Vec::new(), Vec::new(), Vec::new());
+        Self { lists, starts: vec![0], inserted, base_len: whole_len, fresh, spare }
+    }
+
+    /// The length of the version that all is said in terms of now.
+    pub(super) fn base_len(&self) -> usize {
+        self.base_len
+    }
+
+    /// Says the same in terms of the splice's base. What does not parse changes nothing.
+    pub(super) fn add(&mut self, mut payload: &[u8]) -> Result<(), &'static str> {
+        const CUT: &str = "its splice is cut short";
+        const LENGTHS: &str = "its splice does not fit its length";
+        let count = varint::take_len(&mut payload).ok_or(CUT)?;
+        if count > payload.len() / HUNK_LEN_MIN {
+            return Err(CUT);
         }
-        std::mem::swap(&mut self.list, &mut self.spare);
+        self.fresh.clear();
+        let (mut kept, mut base_at, mut inserted) = (0_usize, 0_usize, 0_usize);
+        for _ in 0..count {
+            let mut length = || varint::take_len(&mut payload).ok_or(CUT);
+            // `gap` bytes are kept, then `del` bytes of the base are replaced by `ins` new ones.
+            let (gap, del, ins) = (length()?, length()?, length()?);
+            push(&mut self.fresh, Piece::Base { at: base_at, len: gap });
+            push(&mut self.fresh, Piece::Inserted { at: self.inserted.len() + inserted, len: ins });
+            kept = kept.checked_add(gap).ok_or(LENGTHS)?;
+            base_at = base_at.checked_add(gap).and_then(|at| at.checked_add(del)).ok_or(LENGTHS)?;
+            inserted = inserted.checked_add(ins).filter(|sum| *sum <= payload.len()).ok_or(LENGTHS)?;
+        }
+        let from_base = self.base_len.checked_sub(inserted).ok_or(LENGTHS)?;
+        let rest = from_base.checked_sub(kept).filter(|_| inserted == payload.len()).ok_or(LENGTHS)?;
+        let base_len = base_at.checked_add(rest).ok_or(LENGTHS)?;
+        push(&mut self.fresh, Piece::Base { at: base_at, len: rest });
+        self.inserted.extend_from_slice(payload);
+        self.base_len = base_len;
+        while self.starts.last().is_some_and(|&start| self.lists.len() - start <= self.fresh.len()) {
+            self.join_last();
+        }
+        self.starts.push(self.lists.len());
+        self.lists.append(&mut self.fresh);
+        Ok(())
+    }
+
+    /// The last of the lists and the fresh one become the fresh one.
+    fn join_last(&mut self) {
+        let start = self.starts.pop().unwrap_or_default();
+        self.spare.clear();
+        join(&self.lists[start..], &self.fresh, &mut self.spare);
+        self.lists.truncate(start);
+        std::mem::swap(&mut self.fresh, &mut self.spare);
+    }
+
+    pub(super) fn finish(mut self) -> Pieces {
+        let last = self.starts.pop().unwrap_or_default();
+        self.fresh = self.lists.split_off(last);
+        while !self.starts.is_empty() {
+            self.join_last();
+        }
+        Pieces { list: self.fresh, inserted: self.inserted }
     }
 }
 
 /// Adds a piece, or lengthens the last one where it goes on.
 fn push(list: &mut Vec<Piece>, piece: Piece) {
     match (list.last_mut(), piece) {
-        (Some(Piece::Base { at, len }), Piece::Base { at: next, len: more }) if *at + *len == next => {
-            *len += more
-        }
-        (Some(Piece::Inserted { at, len }), Piece::Inserted { at: next, len: more })
+        (Some(Piece::Base { at, len }), Piece::Base { at: next, len: more })
+        | (Some(Piece::Inserted { at, len }), Piece::Inserted { at: next, len: more })
             if *at + *len == next =>
         {
             *len += more;
         }
+        (_, Piece::Base { len: 0, .. } | Piece::Inserted { len: 0, .. }) => {}
         _ => list.push(piece),
     }
 }
 
-/// Goes over the version that a splice makes, run by run: kept, inserted, kept … and what is left is kept.
-struct Segments<'s, 'a> {
-    splice: &'s Splice<'a>,
-    /// The next hunk whose kept part is to come.
-    hunk: usize,
-    is_inserted: bool,
-    start: usize,
-    end: usize,
-    /// Where the present run comes from: a place in the base, or among the inserted bytes.
-    from: usize,
-    base_at: usize,
-    inserted_at: usize,
-}
-
-impl<'s, 'a> Segments<'s, 'a> {
-    fn new(splice: &'s Splice<'a>, inserted_at: usize) -> Self {
-        let mut first =
-            Self { splice, hunk: 0, is_inserted: true, start: 0, end: 0, from: 0, base_at: 0, inserted_at };
-        first.next();
-        first
-    }
-
-    fn next(&mut self) {
-        self.start = self.end;
-        if self.is_inserted {
-            self.is_inserted = false;
-            self.from = self.base_at;
-            self.end = match self.splice.hunks.get(self.hunk) {
-                Some(hunk) => self.start + hunk.gap,
-                None => usize::MAX,
-            };
-        } else {
-            let hunk = self.splice.hunks[self.hunk];
-            self.hunk += 1;
-            self.is_inserted = true;
-            self.from = self.inserted_at;
-            self.end = self.start + hunk.ins;
-            self.base_at += hunk.gap + hunk.del;
-            self.inserted_at += hunk.ins;
+/// Says in terms of what the older list rests on what the newer one says. The pieces of a base ascend, so one pass does it.
+fn join(newer: &[Piece], older: &[Piece], out: &mut Vec<Piece>) {
+    let mut older = older.iter();
+    let (mut run, mut start, mut end) = (Piece::Base { at: 0, len: 0 }, 0, 0);
+    for &piece in newer {
+        let Piece::Base { mut at, mut len } = piece else {
+            push(out, piece);
+            continue;
+        };
+        while len > 0 {
+            while end <= at {
+                run = *older.next().expect("there is one more because a splice is about a whole version");
+                start = end;
+                end += run.len();
+            }
+            let taken = len.min(end - at);
+            push(out, run.part(at - start, taken));
+            at += taken;
+            len -= taken;
         }
-    }
-
-    /// `at` lies in the present run, and `len` bytes do.
-    fn piece(&self, at: usize, len: usize) -> Piece {
-        let at = self.from + (at - self.start);
-        if self.is_inserted { Piece::Inserted { at, len } } else { Piece::Base { at, len } }
     }
 }
 
@@ -229,23 +216,53 @@ mod tests {
         prop::collection::vec(prop::sample::select(&b"ab\n\n\0"[..]), 0..600)
     }
 
+    /// A text, and what small edits make of it one after the other: few of their pieces go on where another ends.
+    fn edited_again_and_again() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let edit = (any::<prop::sample::Index>(), 0_usize..9, prop::collection::vec(any::<u8>(), 0..9));
+        (prop::collection::vec(any::<u8>(), 0..900), prop::collection::vec(edit, 1..64)).prop_map(
+            |(first, edits)| {
+                let mut versions = vec![first];
+                for (at, del, ins) in edits {
+                    let mut text = versions[versions.len() - 1].clone();
+                    let at = at.index(text.len() + 1);
+                    let end = text.len().min(at + del);
+                    text.splice(at..end, ins);
+                    versions.push(text);
+                }
+                versions
+            },
+        )
+    }
+
+    fn every_range_is_right(versions: &[Vec<u8>], from: usize, to: usize) -> Result<(), TestCaseError> {
+        let newest = &versions[versions.len() - 1];
+        let (from, to) = (from.min(newest.len()), to.min(newest.len()));
+        let (from, to) = (from.min(to), from.max(to));
+        let mut fold = Fold::of(from, to - from, newest.len());
+        for pair in versions.windows(2).rev() {
+            let payload = encode(&differ::edits(&pair[0], &pair[1]), &pair[1]);
+            fold.add(&payload).unwrap();
+            prop_assert_eq!(fold.base_len(), pair[0].len());
+        }
+        prop_assert_eq!(text_of(&fold.finish(), &versions[0]), &newest[from..to]);
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn a_folded_chain_gives_every_range_of_the_newest(
             versions in prop::collection::vec(few_letters(), 2..8),
             (from, to) in (0_usize..600, 0_usize..600),
         ) {
-            let newest = &versions[versions.len() - 1];
-            let (from, to) = (from.min(newest.len()), to.min(newest.len()));
-            let (from, to) = (from.min(to), from.max(to));
-            let mut pieces = Pieces::of(from, to - from);
-            for pair in versions.windows(2).rev() {
-                let payload = encode(&differ::edits(&pair[0], &pair[1]), &pair[1]);
-                let splice = Splice::parse(&payload, pair[1].len()).unwrap();
-                prop_assert_eq!(splice.base_len(), pair[0].len());
-                pieces.fold(&splice);
-            }
-            prop_assert_eq!(text_of(&pieces, &versions[0]), &newest[from..to]);
+            every_range_is_right(&versions, from, to)?;
+        }
+
+        #[test]
+        fn a_long_chain_of_small_edits_gives_every_range_of_the_newest(
+            versions in edited_again_and_again(),
+            (from, to) in (0_usize..1000, 0_usize..1000),
+        ) {
+            every_range_is_right(&versions, from, to)?;
         }
 
         #[test]
@@ -253,10 +270,10 @@ mod tests {
             garbage in prop::collection::vec(any::<u8>(), 0..40),
             len in 0_usize..100,
         ) {
-            if let Ok(splice) = Splice::parse(&garbage, len) {
-                let base_len = splice.base_len();
-                let mut pieces = Pieces::of(0, len);
-                pieces.fold(&splice);
+            let mut fold = Fold::of(0, len, len);
+            if let Ok(()) = fold.add(&garbage) {
+                let base_len = fold.base_len();
+                let pieces = fold.finish();
                 for piece in pieces.list() {
                     match *piece {
                         Piece::Base { at, len } => prop_assert!(at + len <= base_len),
