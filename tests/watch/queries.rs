@@ -101,6 +101,74 @@ fn watch_queries_of_tasks_do_not_mix() {
     assert_eq!(tables, ["a", "b"]);
 }
 
+/// With and without Python's lock, in the thread that writes and in the task that runs. Shows WA-08.
+#[test]
+fn watch_raw_writes_name_the_query_of_the_thread_that_writes() {
+    let source = "\
+import asyncio, ctypes, sqlite3, threading
+data = watch(bytearray(8), name='data')
+view, memory = memoryview(data), (ctypes.c_char * 8).from_buffer(data)
+db = sqlite3.connect(':memory:')
+open('file', 'wb').write(b'f')
+view[0] = 1
+db.execute('CREATE TABLE a (x)')
+view[0] = 2
+ctypes.memset(memory, 3, 1)
+with open('file', 'rb', buffering=0) as file: file.readinto(view[0:1])
+data[0] = 4
+db.commit()
+view[0] = 5
+ctypes.memset(memory, 6, 1)
+db.execute('INSERT INTO a VALUES (1)')
+def other():
+    view[0] = 7
+    ctypes.memset(memory, 8, 1)
+thread = threading.Thread(target=other); thread.start(); thread.join()
+view[0] = 9
+db.commit()
+async def work(table, value):
+    db.execute(f'SELECT {value} FROM {table}')
+    await asyncio.sleep(0.01)
+    view[0] = value
+    ctypes.memset(memory, value + 1, 1)
+async def both():
+    await asyncio.gather(work('a', 10), work('sqlite_master', 20))
+asyncio.run(both())
+asyncio.run(asyncio.sleep(0))
+ctypes.memset(memory, 30, 1)
+";
+    let bench = Bench::python(source);
+    let events = bench.traced(&["--track-sql"]);
+    if !crate::raw::has_raw_writes() {
+        return;
+    }
+    let told = |event: &&Value| (event["line"].clone(), event["sql_context"]["table"].clone());
+    let table = Value::from("a");
+    let (none, master) = (Value::Null, Value::from("sqlite_master"));
+    let expected = [
+        (6, &none),
+        (8, &table),
+        (9, &table),
+        (10, &table),
+        (11, &table),
+        (13, &none),
+        (14, &none),
+        (17, &none),
+        (18, &none),
+        (20, &table),
+        (25, &table),
+        (26, &none),
+        (25, &master),
+        (26, &master),
+        (31, &none),
+    ];
+    let expected: Vec<_> =
+        expected.iter().map(|(line, table)| (Value::from(*line), (*table).clone())).collect();
+    assert_eq!(of(&events, "data").iter().map(told).collect::<Vec<_>>(), expected);
+    std::fs::remove_dir_all(bench.path("app/watcher_output")).unwrap();
+    assert!(bench.traced(&[]).iter().all(|event| event["sql_context"].is_null()));
+}
+
 /// A module of a driver's name, as far as a program sees it.
 const FAKE: &str = "\
 class Client {
@@ -151,6 +219,51 @@ module.exports = { main };
     assert_eq!(contexts[0], Value::Null);
     assert_eq!((&contexts[1]["operation"], &contexts[1]["table"]), (&"INSERT".into(), &"users".into()));
     assert_eq!(events[1]["annotations"], serde_json::json!({"category": "database"}));
+}
+
+/// In code that is not the program's own, so that no hook is there: behind a call, behind `await`, in what comes later.
+#[test]
+fn watch_javascript_raw_writes_name_the_query_that_runs() {
+    let source = "\
+const { Client } = require('pg');
+const raw = require('raw');
+const ints = watch(new Int32Array(8), { name: 'ints' });
+async function main() {
+  const client = new Client();
+  raw.write(ints, 0, 1);
+  const pending = client.query('INSERT INTO users VALUES ($1)', ['s3cret']);
+  raw.write(ints, 0, 2);
+  setTimeout(() => raw.write(ints, 0, 4), 5);
+  const other = new Promise((done) => process.nextTick(done));
+  await other;
+  raw.write(ints, 0, 3);
+  await pending;
+  raw.write(ints, 0, 5);
+}
+module.exports = { main };
+";
+    if !is_installed("node") || !crate::raw::has_raw_writes() {
+        return;
+    }
+    let fake = "\
+exports.Client = class Client {
+  query(text) { return new Promise((done) => setTimeout(done, 50)); }
+};
+";
+    let bench = Bench::new();
+    bench.write("app.js", source);
+    bench.write("node_modules/pg/index.js", fake);
+    bench.write(
+        "node_modules/raw/index.js",
+        "exports.write = (array, at, value) => { array[at] = value; };\n",
+    );
+    let shown = bench.watch(&["--user-script", "app.js", "--track-sql"]);
+    assert_eq!(shown.status, 0, "{shown:?}");
+    let events = bench.events("watcher_output");
+    let tables: Vec<Value> =
+        of(&events, "ints").iter().map(|event| event["sql_context"]["table"].clone()).collect();
+    let users = Value::from("users");
+    assert_eq!(tables, [Value::Null, users.clone(), users.clone(), users, Value::Null]);
 }
 
 /// Shows WA-100.

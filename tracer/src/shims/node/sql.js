@@ -3,7 +3,7 @@
 // A statement counts from its call until its answer has come, in the same asynchronous context. Parameters are never
 // looked at.
 
-const { AsyncLocalStorage, AsyncResource } = require("async_hooks");
+const { AsyncLocalStorage, AsyncResource, createHook } = require("async_hooks");
 const storage = new AsyncLocalStorage();
 const statements = new Map();
 
@@ -42,12 +42,24 @@ function numberOf(statement) {
   return statements.get(text);
 }
 
+/** Raw writes are asked in the middle of anything: what runs is said beforehand, wherever it may have become another. */
+const tellMemory = () => agent.memoryQuery?.(currentQuery());
+let memoryTold = false;
+
+function followContexts() {
+  if (!memoryTold && settings.memory && agent.memoryQuery) createHook({ before: tellMemory, after: tellMemory }).enable();
+  memoryTold = true;
+}
+
 /** Runs a method while this is the query, from here on and in what is called back, until its answer has come. */
 function running(number, method, self, given) {
   const own = { number };
+  followContexts();
   storage.enterWith(own);
+  tellMemory();
   const end = () => {
     own.number = 0;
+    tellMemory();
   };
   const last = given.findLastIndex((part) => typeof part === "function");
   const bound = given.map((part, place) => {

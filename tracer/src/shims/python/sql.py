@@ -6,11 +6,13 @@ import contextvars
 import functools
 import hashlib
 import re
+import threading
 
 from _tickfs import loaded
 
 running = contextvars.ContextVar("tickfs_query", default=0)
 inside = contextvars.ContextVar("tickfs_inside", default=False)  # what a driver asks on its own account is nobody's query
+last = threading.local()  # the context of this thread's last query, as long as it may run
 known = {}  # statement -> its number
 runtime = None
 
@@ -32,10 +34,6 @@ EXECUTES = ("execute", "executemany", "executescript", "query", "copy", "copy_ex
 ENDS = ("commit", "rollback", "close", "__exit__")
 
 
-def current():
-    return running.get()
-
-
 def context(statement):
     """What an event says of a statement."""
     text = " ".join(statement.split())
@@ -51,12 +49,16 @@ def begin(statement):
     if number is None:
         number = known[statement] = len(known) + 1
         runtime.say(query={"id": number, "context": context(statement)})
-        runtime.agent.queries(1)
-    running.set(number)
+    now(number)
 
 
 def end():
-    running.set(0)
+    now(0)
+
+
+def now(number):
+    running.set(number)
+    last.context = runtime.agent.query_runs(number)
 
 
 def executing(method):
@@ -163,4 +165,5 @@ def follow(name, module):
 def install(given):
     global runtime
     runtime = given
+    runtime.agent.queries(running)
     loaded.follow(DRIVERS, follow)

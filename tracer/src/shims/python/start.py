@@ -81,7 +81,7 @@ def start(settings, ring, bell, descriptor, arguments):
     restore_environment(settings["memory"])
     path = arguments[0] if sys.version_info < (3, 9) else os.path.abspath(arguments[0])
     agent = load_agent(descriptor)
-    agent.attach(ring, bell, runtime.slow, current_query)
+    agent.attach(ring, bell, runtime.slow)
     runtime.install(agent, settings)
     runtime.say(attached=os.getpid())
     memory.start(agent, settings["memory"], runtime.say)
@@ -112,11 +112,6 @@ def restore_environment(given):
         os.environ.pop("LD_PRELOAD", None)
     else:
         os.environ["LD_PRELOAD"] = given["before"]
-
-
-def current_query():
-    module = sys.modules.get("_tickfs.sql")
-    return module.current() if module else 0
 
 
 def run(path):

@@ -1,5 +1,6 @@
 //! Watched memory in a traced Node program: what the shim calls to put typed arrays there.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,7 +27,7 @@ unsafe extern "C" {
     fn napi_get_undefined(env: Env, made: *mut Value) -> c_int;
 }
 
-pub(super) const FUNCTIONS: [(&std::ffi::CStr, Callback); 9] = [
+pub(super) const FUNCTIONS: [(&std::ffi::CStr, Callback); 10] = [
     (c"memoryStart", start),
     (c"memoryTake", take),
     (c"memoryBuffer", buffer),
@@ -35,6 +36,7 @@ pub(super) const FUNCTIONS: [(&std::ffi::CStr, Callback); 9] = [
     (c"memoryCatchUp", catch_up),
     (c"memoryChanged", changed),
     (c"memorySite", set_site),
+    (c"memoryQuery", set_query),
     (c"memoryDetach", detach),
 ];
 
@@ -53,11 +55,21 @@ fn slot(env: Env, value: Value) -> Slot {
 static SITE: AtomicU32 = AtomicU32::new(0);
 static THREAD: AtomicU32 = AtomicU32::new(0);
 
+thread_local!(static QUERY: Cell<u32> = const { Cell::new(0) });
+
+/// `memoryQuery(number)`: the query that runs in this thread from here on.
+unsafe extern "C" fn set_query(env: Env, info: Info) -> Value {
+    let [query] = arguments(env, info);
+    QUERY.with(|place| place.set(number(env, query)));
+    undefined(env)
+}
+
 /// Asked by the fault handler.
 fn place(_offset: usize) -> Place {
     let thread = thread_id();
     let known = THREAD.load(Ordering::Acquire) == thread;
-    Place { thread, site: if known { SITE.load(Ordering::Acquire) } else { 0 }, ..Place::default() }
+    let site = if known { SITE.load(Ordering::Acquire) } else { 0 };
+    Place { thread, site, sql: QUERY.with(Cell::get), ..Place::default() }
 }
 
 /// `memorySite(site)`: where this thread stands, until it is 0 again.

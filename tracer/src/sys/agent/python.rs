@@ -17,6 +17,7 @@ mod layout;
 mod producer;
 #[cfg(target_arch = "x86_64")]
 mod python_memory;
+mod python_query;
 #[cfg(target_arch = "x86_64")]
 mod python_walk;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "raw writes need more of it"))]
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use layout::{Fixed, KIND_MESSAGE, KIND_PATCH, KIND_VALUE};
 use producer::{Producer, thread_id};
+use python_query::query;
 
 #[repr(C)]
 #[derive(Debug)]
@@ -111,10 +113,6 @@ static RING: OnceLock<Producer> = OnceLock::new();
 static BOUND: [AtomicU32; SLOTS] = [const { AtomicU32::new(0) }; SLOTS];
 /// `slow(variable, site, value)`: what is no scalar; gives back what is to be bound.
 static SLOW: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
-/// `sql()`: the number of the query that runs here.
-static SQL: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
-/// How many queries run anywhere.
-static QUERIES: AtomicU32 = AtomicU32::new(0);
 
 /// A new reference to `None`.
 fn none() -> Object {
@@ -171,11 +169,11 @@ fn bytes_of<'a>(object: Object) -> Option<&'a [u8]> {
     Some(unsafe { std::slice::from_raw_parts(start.cast(), usize::try_from(len).unwrap_or(0)) })
 }
 
-/// `attach(ring, bell, slow, sql)`
+/// `attach(ring, bell, slow)`
 unsafe extern "C" fn attach(_module: Object, args: *const Object, count: isize) -> Object {
     // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
-    let &[ring, bell, slow, sql] = (unsafe { arguments(args, count) }) else {
-        return failed(c"attach takes ring, bell, slow and sql");
+    let &[ring, bell, slow] = (unsafe { arguments(args, count) }) else {
+        return failed(c"attach takes ring, bell and slow");
     };
     let descriptor = |object| c_int::try_from(number(object)).unwrap_or(-1);
     let Some(producer) = Producer::attach(descriptor(ring), descriptor(bell)) else {
@@ -185,7 +183,6 @@ unsafe extern "C" fn attach(_module: Object, args: *const Object, count: isize) 
         return failed(c"tickfs is attached already");
     }
     SLOW.store(kept(slow), Ordering::Release);
-    SQL.store(kept(sql), Ordering::Release);
     // SAFETY: the function outlives the process's last fork, as nothing unloads this library. JUSTIFICATION: no safe way.
     unsafe { raw::pthread_atfork(None, None, Some(stop_in_child)) };
     none()
@@ -338,38 +335,6 @@ fn leave_to_the_shim(variable: u32, site: u32, value: Object) -> Object {
     answer
 }
 
-/// The number of the query that runs here; 0: none.
-fn query() -> u32 {
-    match QUERIES.load(Ordering::Relaxed) {
-        0 => 0,
-        _ => ask_for_query(),
-    }
-}
-
-#[cold]
-fn ask_for_query() -> u32 {
-    let sql = SQL.load(Ordering::Acquire);
-    // SAFETY: a live callable, no arguments; the GIL is held. JUSTIFICATION: CPython's own call.
-    let answer = unsafe { PyObject_CallFunctionObjArgs(sql, ptr::null_mut::<PyObject>()) };
-    if answer.is_null() {
-        // SAFETY: clears what the call set: tracing never raises. JUSTIFICATION: CPython's own.
-        unsafe { PyErr_Clear() };
-        return 0;
-    }
-    let number = small(answer);
-    // SAFETY: the answer is ours. JUSTIFICATION: CPython counts references.
-    unsafe { Py_DecRef(answer) };
-    number
-}
-
-/// `queries(count)`: how many queries run.
-unsafe extern "C" fn queries(_module: Object, args: *const Object, count: isize) -> Object {
-    // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
-    let &[running] = (unsafe { arguments(args, count) }) else { return failed(c"queries takes count") };
-    QUERIES.store(small(running), Ordering::Relaxed);
-    none()
-}
-
 /// `value(variable, site, tag, bytes)`: what the shim has encoded.
 unsafe extern "C" fn value(_module: Object, args: *const Object, count: isize) -> Object {
     // SAFETY: as CPython gave them. JUSTIFICATION: its calling convention.
@@ -418,14 +383,15 @@ const fn method(name: &'static std::ffi::CStr, function: Fast) -> MethodDef {
     MethodDef { name: name.as_ptr(), function: Some(function), flags: METH_FASTCALL, doc: ptr::null() }
 }
 
-const OWN: [MethodDef; 10] = [
+const OWN: [MethodDef; 11] = [
     method(c"attach", attach),
     method(c"bind", bind),
     method(c"bound", bound),
     method(c"held", held),
     method(c"store", store),
     method(c"local", local),
-    method(c"queries", queries),
+    method(c"queries", python_query::queries),
+    method(c"query_runs", python_query::query_runs),
     method(c"value", value),
     method(c"patch", patch),
     method(c"message", message),

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use super::fault::Place;
 use super::layout::{Fixed, KIND_MESSAGE, KIND_OVER};
 use super::producer::thread_id;
+use super::python_query::of_thread;
 use super::{Object, Py_DecRef, PyErr_Clear, PyUnicode_AsUTF8AndSize, RING, number, raw};
 
 unsafe extern "C" {
@@ -60,7 +61,7 @@ const POINTER: usize = !7;
 // Learning
 
 /// Reads memory of this process that may not be there.
-fn peek<const N: usize>(at: usize) -> Option<[usize; N]> {
+pub(super) fn peek<const N: usize>(at: usize) -> Option<[usize; N]> {
     let mut words = [0_usize; N];
     let size = N * 8;
     let (mut here, mut there) = ([words.as_mut_ptr().addr(), size], [at, size]);
@@ -207,7 +208,7 @@ static AWAITED: AtomicBool = AtomicBool::new(false);
 /// Where this thread stands.
 pub(super) fn place(_offset: usize) -> Place {
     let thread = thread_id();
-    let mut place = Place { thread, ..Place::default() };
+    let mut place = Place { thread, sql: of_thread(), ..Place::default() };
     let Some((layout, frame)) = LAYOUT.get().and_then(|layout| Some((layout, own_frame(layout)?))) else {
         return place;
     };

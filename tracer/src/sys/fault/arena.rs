@@ -382,6 +382,7 @@ impl Arena {
                 variable,
                 site: place.site,
                 thread: place.thread,
+                sql: place.sql,
                 ..Fixed::default()
             };
             self.push(slot, fixed, at, len, Some(place.statement));

@@ -29,6 +29,8 @@ use link::Link;
 pub(crate) struct Place {
     pub(crate) site: u32,
     pub(crate) thread: u32,
+    /// The query that runs there.
+    pub(crate) sql: u32,
     /// Grows when the program has gone on to another statement, as far as that is known.
     pub(crate) statement: u64,
     /// It is known: writes with the same place and statement are one.
