@@ -318,22 +318,23 @@ tracer = os.getppid()
 os.kill(tracer, signal.SIGSTOP)
 while open(f'/proc/{tracer}/stat').read().rpartition(')')[2].split()[0] != 'T':
     time.sleep(.001)
-open('waits', 'w').write(str(os.getpid()))
+open('pid', 'w').write(str(os.getpid()))
+os.rename('pid', 'waits')
 view[5000] = 1
 data[1] = 2
 del view
 data.append(3)
 other = watch(bytearray(5), name='other')
 memoryview(other)[0] = 4
-print(data[5000], data[1], data[-1], other[0], flush=True)
-open('done', 'w').write(f'{data[5000]} {data[1]} {data[-1]} {other[0]}')
+open('all', 'w').write(f'{data[5000]} {data[1]} {data[-1]} {other[0]}')
+os.rename('all', 'done')
 ";
     let bench = Bench::python(source);
     for mode in LATE {
         let mut command = bench.command(TICKFS);
         command.args(["watch", "--user-script", "app.py", "--fault-mode", mode]);
         command.stdout(std::process::Stdio::null());
-        let mut tracer = command.spawn().unwrap();
+        let mut tracer = Tracer(command.spawn().unwrap());
         awaited("the program stops its tracer", || bench.exists("waits"));
         let program = std::fs::read_to_string(bench.path("app/waits")).unwrap();
         let program: u32 = program.parse().unwrap();
@@ -341,14 +342,24 @@ open('done', 'w').write(f'{data[5000]} {data[1]} {data[-1]} {other[0]}')
             let waiting = || std::fs::read_to_string(format!("/proc/{program}/wchan")).unwrap();
             awaited("the fault waits", || waiting().contains("userfault"));
         }
-        tracer.kill().unwrap();
-        tracer.wait().unwrap();
+        tracer.0.kill().unwrap();
+        tracer.0.wait().unwrap();
         awaited("the program has ended", || bench.exists("done"));
         let done = std::fs::read_to_string(bench.path("app/done")).unwrap();
         assert_eq!(done, "1 2 3 4", "{mode}");
         for name in ["waits", "done"] {
             std::fs::remove_file(bench.path("app").join(name)).unwrap();
         }
+    }
+}
+
+/// Nothing stays of a test that fails.
+struct Tracer(std::process::Child);
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // It has been killed already, where all went well.
+        if self.0.kill().and_then(|()| self.0.wait()).is_err() {}
     }
 }
 
