@@ -65,6 +65,20 @@ impl Fuse {
             guarded();
         }
     }
+
+    /// Meanwhile whoever lists looks at the answer.
+    fn read_names_ahead(&self) {
+        if self.view.has_more_names() {
+            let (view, counters) = (Arc::clone(&self.view), Arc::clone(&self.counters));
+            self.pool.run(move || {
+                let read = catch_unwind(AssertUnwindSafe(|| view.read_names_ahead()));
+                if !matches!(read, Ok(Ok(()))) {
+                    // Whoever asks for them is told why.
+                    counters.count(Operation::Failed);
+                }
+            });
+        }
+    }
 }
 
 fn failed(view: &View, counters: &Counters, error: &Error) -> Errno {
@@ -262,6 +276,9 @@ impl Filesystem for Fuse {
                 Err(error) => reply.error(failed(view, counters, &error)),
             }
         });
+        if !slow {
+            self.read_names_ahead();
+        }
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

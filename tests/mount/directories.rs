@@ -81,6 +81,44 @@ fn a_directory_of_100_000_names_is_listed_whole_and_from_any_place() {
     assert_eq!(ever.len(), 100_000);
 }
 
+/// What was read ahead for one of them is not given to another.
+#[test]
+fn long_directories_that_are_listed_in_turn_are_each_listed_whole() {
+    let project = Project::without_base();
+    let file = |dir: &str, n: usize| (rel(format!("{dir}/{dir}-{n:04}.txt")), b"x\n".to_vec());
+    project.put_base(["one", "two"].iter().flat_map(|dir| (0..2_000).map(|n| file(dir, n))).collect());
+    project.save("one/zz-later.txt", "x\n");
+    let Some(mounted) = project.mount() else { return };
+    // The same place in the same directory of two ticks.
+    let (before, after) =
+        (open(&mounted.path("branches/main/@0/one")), open(&mounted.path("branches/main/@1/one")));
+    let begun = read_on(&before, 32 * 1024, 1);
+    rustix::fs::seek(&after, SeekFrom::Start(begun[begun.len() - 1].1)).unwrap();
+    let rest = read_on(&after, 32 * 1024, usize::MAX);
+    assert_eq!((begun.len() + rest.len(), &rest[rest.len() - 1].0[..]), (2_003, &b"zz-later.txt"[..]));
+    let dirs = ["@0/one", "@0/two", "@1/one", "@1/two"].map(|dir| mounted.path("branches/main").join(dir));
+    let opened = dirs.each_ref().map(|dir| open(dir));
+    let mut listings: [Listing; 4] = Default::default();
+    // From small answers to ones that hold more than was read ahead.
+    for buffer in [1_024, 4_096, 64 * 1024].into_iter().cycle() {
+        let mut more = false;
+        for (dir, listing) in opened.iter().zip(&mut listings) {
+            let found = read_on(dir, buffer, 1);
+            more |= !found.is_empty();
+            listing.extend(found);
+        }
+        if !more {
+            break;
+        }
+    }
+    for ((dir, listing), more) in dirs.iter().zip(&listings).zip([0, 0, 1, 0]) {
+        let distinct: BTreeSet<&[u8]> = names(listing).into_iter().collect();
+        assert_eq!((listing.len(), distinct.len()), (2_002 + more, 2_002 + more), "{}", dir.display());
+        let own = dir.file_name().unwrap().as_encoded_bytes();
+        assert_eq!(distinct.iter().filter(|name| name.starts_with(own)).count(), 2_000);
+    }
+}
+
 fn names_of(dir: &Path) -> Vec<Vec<u8>> {
     read_all(dir).into_iter().map(|(name, _)| name).filter(|name| !name.starts_with(b".")).collect()
 }

@@ -284,6 +284,16 @@ impl View {
         Ok(())
     }
 
+    /// Whether a listing goes on behind the last answer with names that are not read yet.
+    pub(crate) fn has_more_names(&self) -> bool {
+        self.trees.has_more()
+    }
+
+    /// Reads names that will be asked for.
+    pub(crate) fn read_names_ahead(&self) -> Result<()> {
+        self.trees.read_on()
+    }
+
     /// The kernel lets go of so many references.
     pub fn forget(&self, ino: Ino, references: u64) {
         if ino.is_interned() && self.interned.forget(ino, references) {
