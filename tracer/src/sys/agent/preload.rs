@@ -43,15 +43,33 @@ impl Real {
     }
 }
 
-/// Calls the C library's function of this name, with this type.
-macro_rules! real {
-    ($name:expr, $kind:ty, $($argument:expr),*) => {{
-        static REAL: Real = Real(AtomicPtr::new(ptr::null_mut()), $name);
-        // SAFETY: the loader found it by its name, and this is its type. JUSTIFICATION: an address has no type.
-        let function = unsafe { std::mem::transmute::<*mut c_void, $kind>(REAL.address()) };
-        // SAFETY: the program's own arguments, or the same memory by its other address. JUSTIFICATION: as above.
-        unsafe { function($($argument),*) }
-    }};
+/// Takes the place of functions of C; those that differ in their names alone stand together. `$real` is what would have been
+/// called without us.
+macro_rules! instead {
+    ([$($name:ident)+] $arguments:tt -> $result:ty, |$real:ident| $body:expr) => {
+        $(instead!($name $arguments -> $result, |$real| $body);)+
+    };
+    ($name:ident ($($argument:ident: $kind:ty),+) -> $result:ty, |$real:ident| $body:expr) => {
+        /// # Safety
+        /// As the C library's function of this name.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($($argument: $kind),+) -> $result {
+            const NAME: &[u8] = concat!(stringify!($name), "\0").as_bytes();
+            const C_NAME: &CStr = match CStr::from_bytes_with_nul(NAME) {
+                Ok(name) => name,
+                Err(_) => panic!("a name ends with its zero"),
+            };
+            static REAL: Real = Real(AtomicPtr::new(ptr::null_mut()), C_NAME);
+            type Function = unsafe extern "C" fn($($kind),+) -> $result;
+            let $real = |$($argument: $kind),+| {
+                // SAFETY: the loader found it by its name, and this is its type. JUSTIFICATION: an address has no type.
+                let function = unsafe { std::mem::transmute::<*mut c_void, Function>(REAL.address()) };
+                // SAFETY: the program's own arguments, or the same memory by its other address. JUSTIFICATION: as above.
+                unsafe { function($($argument),+) }
+            };
+            $body
+        }
+    };
 }
 
 /// The open place of what lies at this address, if it is watched memory.
@@ -90,118 +108,58 @@ fn into(at: *mut c_void, call: impl FnOnce(*mut c_void) -> isize) -> isize {
 
 // What reads into one place
 
-type Read = unsafe extern "C" fn(c_int, *mut c_void, usize) -> isize;
-type ReadAt = unsafe extern "C" fn(c_int, *mut c_void, usize, i64) -> isize;
-type Receive = unsafe extern "C" fn(c_int, *mut c_void, usize, c_int) -> isize;
+instead!([read] (fd: c_int, at: *mut c_void, len: usize) -> isize, |real| into(at, |at| real(fd, at, len)));
 
-/// # Safety
-/// As `read`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn read(fd: c_int, at: *mut c_void, len: usize) -> isize {
-    into(at, |at| real!(c"read", Read, fd, at, len))
-}
+instead!([__read_chk] (fd: c_int, at: *mut c_void, len: usize, room: usize) -> isize, |real| {
+    into(at, |at| real(fd, at, len, room))
+});
 
-/// # Safety
-/// As `read`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn __read_chk(fd: c_int, at: *mut c_void, len: usize, room: usize) -> isize {
-    type Checked = unsafe extern "C" fn(c_int, *mut c_void, usize, usize) -> isize;
-    into(at, |at| real!(c"__read_chk", Checked, fd, at, len, room))
-}
+instead!([pread pread64] (fd: c_int, at: *mut c_void, len: usize, offset: i64) -> isize, |real| {
+    into(at, |at| real(fd, at, len, offset))
+});
 
-/// # Safety
-/// As `pread`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pread(fd: c_int, at: *mut c_void, len: usize, offset: i64) -> isize {
-    into(at, |at| real!(c"pread", ReadAt, fd, at, len, offset))
-}
+instead!([recv] (fd: c_int, at: *mut c_void, len: usize, flags: c_int) -> isize, |real| {
+    into(at, |at| real(fd, at, len, flags))
+});
 
-/// # Safety
-/// As `pread64`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pread64(fd: c_int, at: *mut c_void, len: usize, offset: i64) -> isize {
-    into(at, |at| real!(c"pread64", ReadAt, fd, at, len, offset))
-}
+instead!([__recv_chk] (fd: c_int, at: *mut c_void, len: usize, room: usize, flags: c_int) -> isize, |real| {
+    into(at, |at| real(fd, at, len, room, flags))
+});
 
-/// # Safety
-/// As `recv`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn recv(fd: c_int, at: *mut c_void, len: usize, flags: c_int) -> isize {
-    into(at, |at| real!(c"recv", Receive, fd, at, len, flags))
-}
+instead!(
+    [recvfrom]
+    (fd: c_int, at: *mut c_void, len: usize, flags: c_int, from: *mut c_void, from_len: *mut c_uint) -> isize,
+    |real| into(at, |at| real(fd, at, len, flags, from, from_len))
+);
 
-/// # Safety
-/// As `recv`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn __recv_chk(
-    fd: c_int,
-    at: *mut c_void,
-    len: usize,
-    room: usize,
-    flags: c_int,
-) -> isize {
-    type Checked = unsafe extern "C" fn(c_int, *mut c_void, usize, usize, c_int) -> isize;
-    into(at, |at| real!(c"__recv_chk", Checked, fd, at, len, room, flags))
-}
+instead!([getrandom] (at: *mut c_void, len: usize, flags: c_uint) -> isize, |real| {
+    into(at, |at| real(at, len, flags))
+});
 
-/// # Safety
-/// As `recvfrom`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn recvfrom(
-    fd: c_int,
-    at: *mut c_void,
-    len: usize,
-    flags: c_int,
-    from: *mut c_void,
-    from_len: *mut c_uint,
-) -> isize {
-    type From = unsafe extern "C" fn(c_int, *mut c_void, usize, c_int, *mut c_void, *mut c_uint) -> isize;
-    into(at, |at| real!(c"recvfrom", From, fd, at, len, flags, from, from_len))
-}
-
-/// # Safety
-/// As `getrandom`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn getrandom(at: *mut c_void, len: usize, flags: c_uint) -> isize {
-    type Random = unsafe extern "C" fn(*mut c_void, usize, c_uint) -> isize;
-    into(at, |at| real!(c"getrandom", Random, at, len, flags))
-}
-
-/// # Safety
-/// As `getentropy`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn getentropy(at: *mut c_void, len: usize) -> c_int {
-    type Entropy = unsafe extern "C" fn(*mut c_void, usize) -> c_int;
-    let Some(open) = open(at) else { return real!(c"getentropy", Entropy, at, len) };
-    let status = real!(c"getentropy", Entropy, open, len);
+instead!([getentropy] (at: *mut c_void, len: usize) -> c_int, |real| {
+    let Some(open) = open(at) else { return real(at, len) };
+    let status = real(open, len);
     wrote(at.addr(), if status == 0 { len } else { 0 });
     status
-}
+});
 
-/// # Safety
-/// As `fread`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn fread(at: *mut c_void, size: usize, count: usize, file: *mut c_void) -> usize {
-    type FileRead = unsafe extern "C" fn(*mut c_void, usize, usize, *mut c_void) -> usize;
-    let Some(open) = open(at) else { return real!(c"fread", FileRead, at, size, count, file) };
-    let whole = real!(c"fread", FileRead, open, size, count, file);
+instead!([fread] (at: *mut c_void, size: usize, count: usize, file: *mut c_void) -> usize, |real| {
+    let Some(open) = open(at) else { return real(at, size, count, file) };
+    let whole = real(open, size, count, file);
     // The last one may have come in part.
     wrote(at.addr(), size.saturating_mul(count));
     whole
-}
+});
 
-/// # Safety
-/// As `ioctl`; whatever its last argument is, it comes in one register.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ioctl(fd: c_int, command: c_ulong, at: *mut c_void) -> c_int {
-    type Control = unsafe extern "C" fn(c_int, c_ulong, *mut c_void) -> c_int;
-    let Some(open) = open(at) else { return real!(c"ioctl", Control, fd, command, at) };
-    let status = real!(c"ioctl", Control, fd, command, open);
+// Whatever its last argument is, it comes in one register.
+instead!([ioctl] (fd: c_int, command: c_ulong, at: *mut c_void) -> c_int, |real| {
+    let Some(open) = open(at) else { return real(fd, command, at) };
+    let status = real(fd, command, open);
     // Its number says how much, for the newer ones.
     let size = usize::try_from(command >> 16 & 0x3FFF).unwrap_or(0);
     wrote(at.addr(), size.max(1024));
     status
-}
+});
 
 // What reads into several places
 
@@ -223,14 +181,13 @@ struct Header {
     flags: c_int,
 }
 
-/// # Safety
 /// `parts` are `count` valid entries, if `count` is one that the kernel would take.
-unsafe fn into_parts(parts: *const Part, count: usize, call: impl FnOnce(*const Part) -> isize) -> isize {
+fn into_parts(parts: *const Part, count: usize, call: impl FnOnce(*const Part) -> isize) -> isize {
     const MOST: usize = 1024;
     if parts.is_null() || count > MOST || tickfs_link_1.base.load(Ordering::Acquire) == 0 {
         return call(parts);
     }
-    // SAFETY: as the caller promises. JUSTIFICATION: C's own array.
+    // SAFETY: the program's own arguments, as it would give them to the kernel. JUSTIFICATION: C's own array.
     let given = unsafe { std::slice::from_raw_parts(parts, count) };
     if given.iter().all(|part| open(part.at).is_none()) {
         return call(parts);
@@ -249,95 +206,40 @@ unsafe fn into_parts(parts: *const Part, count: usize, call: impl FnOnce(*const 
     came
 }
 
-/// # Safety
-/// As `readv`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn readv(fd: c_int, parts: *const c_void, count: c_int) -> isize {
-    type Vector = unsafe extern "C" fn(c_int, *const Part, c_int) -> isize;
-    let many = usize::try_from(count).unwrap_or(usize::MAX);
-    let call = |parts| real!(c"readv", Vector, fd, parts, count);
-    // SAFETY: the program's own arguments. JUSTIFICATION: it called us.
-    unsafe { into_parts(parts.cast(), many, call) }
+fn many(count: c_int) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-type VectorAt = unsafe extern "C" fn(c_int, *const Part, c_int, i64) -> isize;
+instead!([readv] (fd: c_int, parts: *const c_void, count: c_int) -> isize, |real| {
+    into_parts(parts.cast(), many(count), |parts| real(fd, parts.cast(), count))
+});
 
-/// # Safety
-/// As `preadv`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn preadv(fd: c_int, parts: *const c_void, count: c_int, offset: i64) -> isize {
-    let many = usize::try_from(count).unwrap_or(usize::MAX);
-    let call = |parts| real!(c"preadv", VectorAt, fd, parts, count, offset);
-    // SAFETY: the program's own arguments. JUSTIFICATION: it called us.
-    unsafe { into_parts(parts.cast(), many, call) }
-}
+instead!([preadv preadv64] (fd: c_int, parts: *const c_void, count: c_int, offset: i64) -> isize, |real| {
+    into_parts(parts.cast(), many(count), |parts| real(fd, parts.cast(), count, offset))
+});
 
-/// # Safety
-/// As `preadv64`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn preadv64(fd: c_int, parts: *const c_void, count: c_int, offset: i64) -> isize {
-    let many = usize::try_from(count).unwrap_or(usize::MAX);
-    let call = |parts| real!(c"preadv64", VectorAt, fd, parts, count, offset);
-    // SAFETY: the program's own arguments. JUSTIFICATION: it called us.
-    unsafe { into_parts(parts.cast(), many, call) }
-}
+instead!(
+    [preadv2 preadv64v2]
+    (fd: c_int, parts: *const c_void, count: c_int, offset: i64, flags: c_int) -> isize,
+    |real| into_parts(parts.cast(), many(count), |parts| real(fd, parts.cast(), count, offset, flags))
+);
 
-type VectorWith = unsafe extern "C" fn(c_int, *const Part, c_int, i64, c_int) -> isize;
-
-/// # Safety
-/// As `preadv2`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn preadv2(
-    fd: c_int,
-    parts: *const c_void,
-    count: c_int,
-    offset: i64,
-    flags: c_int,
-) -> isize {
-    let many = usize::try_from(count).unwrap_or(usize::MAX);
-    let call = |parts| real!(c"preadv2", VectorWith, fd, parts, count, offset, flags);
-    // SAFETY: the program's own arguments. JUSTIFICATION: it called us.
-    unsafe { into_parts(parts.cast(), many, call) }
-}
-
-/// # Safety
-/// As `preadv64v2`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn preadv64v2(
-    fd: c_int,
-    parts: *const c_void,
-    count: c_int,
-    offset: i64,
-    flags: c_int,
-) -> isize {
-    let many = usize::try_from(count).unwrap_or(usize::MAX);
-    let call = |parts| real!(c"preadv64v2", VectorWith, fd, parts, count, offset, flags);
-    // SAFETY: the program's own arguments. JUSTIFICATION: it called us.
-    unsafe { into_parts(parts.cast(), many, call) }
-}
-
-/// # Safety
-/// As `recvmsg`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn recvmsg(fd: c_int, header: *mut c_void, flags: c_int) -> isize {
-    type Message = unsafe extern "C" fn(c_int, *mut Header, c_int) -> isize;
-    let header = header.cast::<Header>();
-    let call = |header| real!(c"recvmsg", Message, fd, header, flags);
+instead!([recvmsg] (fd: c_int, header: *mut c_void, flags: c_int) -> isize, |real| {
     if header.is_null() || tickfs_link_1.base.load(Ordering::Acquire) == 0 {
-        return call(header);
+        return real(fd, header, flags);
     }
+    let header = header.cast::<Header>();
     // SAFETY: the program's own. JUSTIFICATION: C's own structure.
-    let given = unsafe { &mut *header };
-    let (parts, count) = (given.parts, given.count);
-    let with = |others: *const Part| {
-        given.parts = others.cast_mut();
-        let came = call(header);
-        given.parts = parts;
+    let given = unsafe { header.read() };
+    into_parts(given.parts, given.count, |others| {
+        // SAFETY: as above. JUSTIFICATION: as above.
+        unsafe { (*header).parts = others.cast_mut() };
+        let came = real(fd, header.cast(), flags);
+        // SAFETY: as above. JUSTIFICATION: as above.
+        unsafe { (*header).parts = given.parts };
         came
-    };
-    // SAFETY: as above. JUSTIFICATION: as above.
-    unsafe { into_parts(parts, count, with) }
-}
+    })
+});
 
 // The signal
 
@@ -345,47 +247,37 @@ fn is_ours(signal: c_int) -> bool {
     signal != 0 && tickfs_link_1.signal.load(Ordering::Acquire) == signal
 }
 
-type SetAction = link::SetAction;
-
-/// # Safety
-/// As `sigaction`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigaction(signal: c_int, action: *const c_void, previous: *mut c_void) -> c_int {
-    let (action, previous) = (action.cast::<Action>(), previous.cast::<Action>());
+instead!([sigaction] (signal: c_int, action: *const c_void, previous: *mut c_void) -> c_int, |real| {
     if !is_ours(signal) {
         if action.is_null() || tickfs_link_1.signal.load(Ordering::Acquire) == 0 {
-            return real!(c"sigaction", SetAction, signal, action, previous);
+            return real(signal, action, previous);
         }
         // SAFETY: the program's own. JUSTIFICATION: C's own structure.
-        let mut action = unsafe { *action };
+        let mut action = unsafe { *action.cast::<Action>() };
         unblock(&mut action.mask[0]);
-        return real!(c"sigaction", SetAction, signal, &raw const action, previous);
+        return real(signal, (&raw const action).cast(), previous);
     }
     let before = tickfs_link_1.action();
     if !action.is_null() {
         // SAFETY: the program's own. JUSTIFICATION: C's own structure.
-        tickfs_link_1.set_own_action(unsafe { *action });
+        tickfs_link_1.set_own_action(unsafe { *action.cast::<Action>() });
     }
     if !previous.is_null() {
         // SAFETY: the program's own. JUSTIFICATION: as above.
-        unsafe { *previous = before };
+        unsafe { *previous.cast::<Action>() = before };
     }
     0
-}
+});
 
-/// # Safety
-/// As `signal`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn signal(signal: c_int, handler: usize) -> usize {
-    type Old = unsafe extern "C" fn(c_int, usize) -> usize;
+instead!([signal] (signal: c_int, handler: usize) -> usize, |real| {
     if !is_ours(signal) {
-        return real!(c"signal", Old, signal, handler);
+        return real(signal, handler);
     }
     let before = tickfs_link_1.action();
     const RESTART: c_int = 0x1000_0000;
     tickfs_link_1.set_own_action(Action { handler, flags: RESTART, ..Action::DEFAULT });
     before.handler
-}
+});
 
 /// The signal is never blocked: a fault that is blocked ends the program.
 fn unblock(set: &mut u64) {
@@ -397,41 +289,21 @@ fn unblock(set: &mut u64) {
 
 const UNBLOCK: c_int = 1;
 
-/// The set without our signal, if the program would block it.
-///
-/// # Safety
-/// `set` is null, or the program's own.
-unsafe fn unblocked(how: c_int, set: *const c_void) -> Option<[u64; 16]> {
+/// The set, which may be null, without our signal, if the program would block it.
+fn unblocked(how: c_int, set: *const c_void) -> Option<[u64; 16]> {
     if how == UNBLOCK || set.is_null() || tickfs_link_1.signal.load(Ordering::Acquire) == 0 {
         return None;
     }
-    // SAFETY: as the caller promises. JUSTIFICATION: C's own structure.
+    // SAFETY: the program's own. JUSTIFICATION: C's own structure.
     let mut set = unsafe { *set.cast::<[u64; 16]>() };
     unblock(&mut set[0]);
     Some(set)
 }
 
-type SetMask = unsafe extern "C" fn(c_int, *const c_void, *mut c_void) -> c_int;
-
-/// # Safety
-/// As `pthread_sigmask`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_sigmask(how: c_int, set: *const c_void, previous: *mut c_void) -> c_int {
-    // SAFETY: the program's own. JUSTIFICATION: it called us.
-    let other = unsafe { unblocked(how, set) };
-    let set = other.as_ref().map_or(set, |set| set.as_ptr().cast());
-    real!(c"pthread_sigmask", SetMask, how, set, previous)
-}
-
-/// # Safety
-/// As `sigprocmask`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigprocmask(how: c_int, set: *const c_void, previous: *mut c_void) -> c_int {
-    // SAFETY: the program's own. JUSTIFICATION: it called us.
-    let other = unsafe { unblocked(how, set) };
-    let set = other.as_ref().map_or(set, |set| set.as_ptr().cast());
-    real!(c"sigprocmask", SetMask, how, set, previous)
-}
+instead!([pthread_sigmask sigprocmask] (how: c_int, set: *const c_void, previous: *mut c_void) -> c_int, |real| {
+    let other = unblocked(how, set);
+    real(how, other.as_ref().map_or(set, |set| set.as_ptr().cast()), previous)
+});
 
 /// Runs when the library is loaded, before the program.
 extern "C" fn started() {

@@ -22,6 +22,7 @@ impl Action {
     pub(crate) const DEFAULT: Self = Self { handler: DEFAULT, mask: [0; 16], flags: 0, restorer: 0 };
 }
 
+#[allow(dead_code, reason = "the agent calls one")]
 pub(crate) type SetAction = unsafe extern "C" fn(c_int, *const Action, *mut Action) -> c_int;
 
 #[repr(C)]
