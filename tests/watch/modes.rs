@@ -239,6 +239,55 @@ exports.main = () => {
     });
 }
 
+/// A name that a typed array gets after `watch` is the same protected memory; one that it had before keeps it where it was, and what
+/// code without hooks writes there is told at the end.
+#[test]
+fn watch_raw_a_typed_array_is_seen_by_each_of_its_names() {
+    if !has_raw_writes() {
+        return;
+    }
+    let source = "\
+const raw = require('raw');
+const buf = watch(new Int32Array(4), { name: 'buf' });
+const before = new Int32Array(4);
+const kept = watch(before, { name: 'kept' });
+exports.main = () => {
+  const view = buf;
+  view[0] = 1;
+  const bytes = new Uint8Array(view.buffer, 4, 4);
+  bytes[0] = 2;
+  const { buffer } = buf;
+  new DataView(buffer).setInt32(8, 3, true);
+  const held = { inner: [view] };
+  held.inner[0][3] = 4;
+  ((given) => { given[0]++; })(view);
+  raw.write(view, 1, 6);
+  raw.write(view.subarray(2), 0, 5);
+  before[0] = 7;
+  const again = before;
+  again[2] = 9;
+  raw.write(before, 3, 10);
+  console.log(buf, before, before === kept);
+};
+";
+    let bench = Bench::new();
+    bench.write(
+        "node_modules/raw/index.js",
+        "exports.write = (array, at, value) => { array[at] = value; };\n",
+    );
+    bench.write("app.js", source);
+    in_each(&bench, &system_path(), &["signal"], |_, _, events| {
+        let lines = |name: &str| -> Vec<u64> {
+            of(events, name).iter().map(|event| event["line"].as_u64().unwrap()).collect()
+        };
+        assert_eq!(lines("buf"), [7, 9, 11, 13, 14, 0, 0]);
+        assert_eq!(lines("kept"), [17, 19, 0]);
+        let ints = |ints: [i32; 4]| ints.map(i32::to_le_bytes).concat();
+        assert_eq!(told(events, "buf", 16), ints([2, 6, 5, 4]));
+        assert_eq!(told(events, "kept", 16), ints([7, 0, 9, 10]));
+    });
+}
+
 #[test]
 fn watch_modes_a_forked_child_has_memory_of_its_own_and_tells_nothing() {
     if !has_raw_writes() {
