@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Point, View, check_name};
 use crate::error::{Error, Result};
 use crate::ids::{BranchNo, Tick};
+use crate::index::EntityRow;
 use crate::journal::entry::ItemType;
 use crate::store::Mutation;
 
@@ -30,11 +31,17 @@ impl Snapshot {
 impl View {
     /// Snapshots by name.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
-        self.entities(&ItemType::SNAPSHOT)?.iter().map(|row| read(&row.body)).collect()
+        let rows = self.entities(&ItemType::SNAPSHOT)?;
+        rows.iter().filter(|row| self.knows(row)).map(|row| read(&row.body)).collect()
+    }
+
+    /// One that was made later may name a branch or a tick that this view does not have. None is ever changed.
+    fn knows(&self, row: &EntityRow) -> bool {
+        row.seq <= self.applied_seq()
     }
 
     pub fn snapshot(&self, name: &str) -> Result<Snapshot> {
-        match self.entity(&ItemType::SNAPSHOT, name)? {
+        match self.entity(&ItemType::SNAPSHOT, name)?.filter(|row| self.knows(row)) {
             Some(row) => read(&row.body),
             None => Err(unknown(name)),
         }

@@ -1,7 +1,8 @@
 //! A view of the whole history at one moment.
 //!
 //! Invariant: a view does not change. What is recorded later is seen by the next view; the ticks a view knows stay as
-//! they are, because history never changes.
+//! they are, because history never changes. Entities are the exception: the index keeps their latest payload alone, so they
+//! are what they are when they are asked for.
 
 use std::sync::Arc;
 
@@ -169,6 +170,6 @@ impl View {
 
     /// Events of the given kinds that hold no state, oldest first, at most the newest `limit` of each kind.
     pub fn observed(&self, actions: &[Action], limit: usize) -> Result<Vec<(Seq, Action)>> {
-        self.store.index().read(|q| q.observed(actions, limit))
+        self.store.index().read(|q| q.observed(actions, self.known.end.seq, limit))
     }
 }

@@ -317,14 +317,15 @@ impl<'c> Query<'c> {
         self.one(sql, params![name], |row| read_state(name, row))
     }
 
-    /// Events that are no state, of the given kinds, newest last.
-    pub(crate) fn observed(self, actions: &[Action], limit: usize) -> Result<Vec<(Seq, Action)>> {
+    /// Events that are no state, of the given kinds and up to `last`, newest last.
+    pub(crate) fn observed(self, actions: &[Action], last: Seq, limit: usize) -> Result<Vec<(Seq, Action)>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let wanted: Vec<i64> = actions.iter().map(|&a| super::rows::action_code(a)).collect();
         let mut found = Vec::new();
         for code in wanted {
-            let sql = "SELECT seq, action FROM observed WHERE action = ?1 ORDER BY seq DESC LIMIT ?2";
-            found.extend(self.all(sql, params![code, limit], |row| {
+            let sql =
+                "SELECT seq, action FROM observed WHERE action = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
+            found.extend(self.all(sql, params![code, last.0.cast_signed(), limit], |row| {
                 let seq: i64 = row.get(0)?;
                 let action = super::rows::action_of(row.get(1)?);
                 let pair = action.map(|action| (Seq(seq.cast_unsigned()), action));

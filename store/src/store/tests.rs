@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::{Content, Freshness, Meta, Saved, Store, StoreWriter};
 use crate::disk::RealDisk;
 use crate::error::{Error, Result};
-use crate::history::{Point, Stand, Tree};
+use crate::history::{Point, Stand, Tree, View};
 use crate::ids::{BranchNo, StoreId, Tick, UnixMillis, UnixNanos};
-use crate::journal::entry::{ItemType, NodeType, Writer};
+use crate::journal::entry::{Action, ItemType, NodeType, Writer};
 use crate::path::RelPath;
 
 pub(crate) fn path(text: &str) -> RelPath {
@@ -330,6 +330,36 @@ fn a_snapshot_names_a_tick_or_an_imported_tree() {
     assert!(view.snapshot("before").is_err());
     assert_eq!(view.branches().listed().count(), 1);
     assert_eq!(save(&writer, "a", "2"), Saved::Ticked(Tick(2)));
+}
+
+/// A listing of snapshots would fail otherwise, for one that leads to a branch the view never heard of.
+#[test]
+fn a_view_does_not_show_snapshots_and_events_of_later() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = open_new(&temp.path().join("s"));
+    let writer = with_base(&store, &[("a", "0")]);
+    let note = |writer: &StoreWriter, name: &'static str, tick: u64| {
+        save(writer, "a", name);
+        writer
+            .mutate(UnixMillis(1), move |m| {
+                m.create_snapshot(name, Point { branch: BranchNo(1), tick: Tick(tick) })?;
+                m.observe(Action::Failed, &ItemType::STATE, None, &serde_json::json!({"error": "it failed"}))
+            })
+            .unwrap();
+    };
+    note(&writer, "first", 1);
+    let before = store.view().unwrap();
+    note(&writer, "second", 2);
+    let after = store.view().unwrap();
+    let names = |view: &View| -> Vec<String> {
+        view.snapshots().unwrap().into_iter().map(|snapshot| snapshot.name).collect()
+    };
+    let failures = |view: &View| view.observed(&[Action::Failed], 9).unwrap().len();
+    assert_eq!((names(&before), failures(&before)), (vec!["first".to_owned()], 1));
+    assert_eq!((names(&after), failures(&after)), (vec!["first".to_owned(), "second".to_owned()], 2));
+    assert!(before.snapshot("second").is_err());
+    assert_eq!(after.snapshot("second").unwrap().tick, Tick(2));
+    assert_ne!(before.observed(&[Action::Failed], 1).unwrap(), after.observed(&[Action::Failed], 1).unwrap());
 }
 
 #[test]
