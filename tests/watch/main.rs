@@ -12,6 +12,7 @@ mod events;
 mod forms;
 mod javascript;
 mod kept;
+mod kills;
 mod members;
 mod modes;
 mod module;

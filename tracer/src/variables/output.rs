@@ -2,9 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::counts::Counts;
 use super::error::{Error, Result};
@@ -94,7 +96,40 @@ fn append_to(path: &Path) -> io::Result<File> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    OpenOptions::new().create(true).append(true).open(path)
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    // Where there are no locks, nothing is mended: another tracer may be writing a line just now.
+    if flock(&file, FlockOperation::LockShared).is_ok() {
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            mend_end(&mut file)?;
+        }
+        flock(&file, FlockOperation::LockShared)?;
+    }
+    Ok(file)
+}
+
+/// A tracer that was killed may have left half a line. It is taken back, so that no event is glued to it; what is no event
+/// of ours gets its end.
+fn mend_end(file: &mut File) -> io::Result<()> {
+    const LONGEST: u64 = 64 * 1024 * 1024;
+    const EVENT: &[u8] = b"{\"event_id\":\"";
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() == 0 {
+        return Ok(());
+    }
+    let mut tail = Vec::new();
+    let mut from = meta.len();
+    while !tail.contains(&b'\n') && from > 0 && meta.len() - from < LONGEST {
+        from = from.saturating_sub((tail.len() as u64).max(1));
+        tail = vec![0; usize::try_from(meta.len() - from).unwrap_or(0)];
+        file.read_exact_at(&mut tail, from)?;
+    }
+    let line = tail.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let cut = &tail[line..];
+    match cut {
+        [] => Ok(()),
+        _ if cut.starts_with(EVENT) || EVENT.starts_with(cut) => file.set_len(meta.len() - cut.len() as u64),
+        _ => file.write_all(b"\n"),
+    }
 }
 
 /// How many of so many whole lines were written. A line that was cut is taken back.
@@ -119,6 +154,26 @@ fn write_lines(file: &mut File, buffer: &[u8], lines: u64) -> (u64, io::Result<(
     };
     let lines = buffer[..whole].iter().filter(|&&byte| byte == b'\n').count() as u64;
     (lines, Err(taken_back.err().unwrap_or(stopped)))
+}
+
+#[test]
+fn a_line_that_a_killed_tracer_left_half_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let long = format!("{{\"event_id\":\"r-1\",{}", "x".repeat(100_000));
+    for (before, after) in [
+        (String::new(), String::new()),
+        ("{}\n".to_owned(), "{}\n".to_owned()),
+        ("{}\n{\"event_id\":\"r-".to_owned(), "{}\n".to_owned()),
+        ("{}\n{\"eve".to_owned(), "{}\n".to_owned()),
+        (format!("{{}}\n{long}"), "{}\n".to_owned()),
+        (long, String::new()),
+        ("{}\n# a note".to_owned(), "{}\n# a note\n".to_owned()),
+    ] {
+        std::fs::write(&path, &before).unwrap();
+        Output::open(dir.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), after, "{before}");
+    }
 }
 
 #[test]
