@@ -44,6 +44,48 @@ fn watch_javascript_a_hundred_thousand_increments_come_in_order() {
     assert_eq!(numbers(&events, "n"), expected);
 }
 
+/// Shows WA-20. What a call has watched goes when nobody can write it any more, and not before.
+#[test]
+fn watch_javascript_a_hundred_thousand_calls_that_are_over_take_no_memory() {
+    let source = "\
+const fs = require('fs');
+const { setImmediate: turn } = require('timers/promises');
+function call(i) {
+  let a = watch(new Float64Array(128), { name: 'a' });
+  a[0] = i + 1;
+  let n = watch(0, { name: 'n' });
+  n = i + 1;
+  return a;
+}
+const tracer = () => /VmRSS:\\s*(\\d+)/.exec(fs.readFileSync(`/proc/${process.ppid}/status`, 'latin1'))[1];
+const both = () => [Math.round((process.memoryUsage().heapUsed + process.memoryUsage().external) / 1024), Number(tracer())];
+exports.main = async () => {
+  let kept, before;
+  for (let i = 0; i < 100_000; i++) {
+    const made = call(i);
+    if (i === 7) kept = made;
+    if (i === 20_000) before = both();
+    // What is collected is told between turns of the event loop.
+    if (i % 100 === 0) await turn();
+  }
+  kept[1] = 5;
+  console.log(JSON.stringify([before, both()]));
+};
+";
+    let Some(bench) = program(source) else { return };
+    let shown = watch(&bench, &["--track-locals", "--log-level", "error"]);
+    assert_eq!(shown.status, 0, "{shown:?}");
+    let [before, after]: [[u64; 2]; 2] = serde_json::from_str(&shown.stdout).unwrap();
+    for (who, before, after) in [("program", before[0], after[0]), ("tracer", before[1], after[1])] {
+        // 80,000 arrays of 1 KiB more.
+        assert!(after < before + 30_000, "the {who} has grown from {before} KiB to {after} KiB");
+    }
+    let events = bench.events("watcher_output");
+    let a = of(&events, "a");
+    assert_eq!((a.len(), of(&events, "n").len()), (100_001, 100_000));
+    assert_eq!(a.last().unwrap()["deltas"][0]["offset"], 14, "{:?}", a.last());
+}
+
 #[test]
 fn watch_javascript_every_form_of_assignment_is_an_event() {
     for (body, expected) in [

@@ -111,7 +111,8 @@ Module.runMain = function (...given) {
 
 process.on("exit", () => {
   for (const [variable, { view }] of variables) {
-    if (view !== null) agent.bytes(variable, 0, 0, BUFFER, bytesOf(view));
+    const left = view?.deref();
+    if (left !== undefined) agent.bytes(variable, 0, 0, BUFFER, bytesOf(left));
   }
 });
 

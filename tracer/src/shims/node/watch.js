@@ -52,14 +52,44 @@ function say(message) {
 // Variables
 
 const pending = [];
-/** variable -> { name, locals, view }: `view` is the memory that it holds, if it holds any. */
+/**
+ * variable -> { name, locals, view, assignable }: `view` refers to the memory that it holds, if it holds any. A variable that
+ * nobody can assign to any more, and whose memory is gone, is over.
+ */
 const variables = new Map();
-/** ArrayBuffer -> variables that hold some of it. */
+/** ArrayBuffer -> variable -> its view of it: that is there as long as anybody can write the memory. */
 const memories = new WeakMap();
-/** object -> key -> the variable that this property is. */
+/** object -> key -> the holder of the variable that this property is. */
 const members = new WeakMap();
 /** The keys of all of them: an assignment to another one is none of ours. */
 const memberKeys = new Set();
+
+/** Who can still assign to a variable holds this: the hidden variable beside a name, a property. */
+class Holder {
+  constructor(number) {
+    this.number = number;
+    ended.register(this, number);
+  }
+}
+
+const ended = new FinalizationRegistry((variable) => {
+  const held = variables.get(variable);
+  held.assignable = false;
+  forgetIfOver(variable, held);
+});
+const freed = new FinalizationRegistry((variable) => {
+  const held = variables.get(variable);
+  // It may hold other memory by now.
+  if (!held?.view || held.view.deref() !== undefined) return;
+  held.view = null;
+  forgetIfOver(variable, held);
+});
+
+function forgetIfOver(variable, { assignable, view }) {
+  if (assignable || view !== null) return;
+  variables.delete(variable);
+  say({ ended: variable });
+}
 
 const OPTIONS = {
   name: "name",
@@ -114,15 +144,22 @@ function watch(value, given) {
   record(variable, siteOf(place), made);
   if (made !== value) close(made, variable);
   pending.push([variable, made]);
-  if (pending.length > 64) pending.shift();
+  if (pending.length > 64) unclaimed(pending.shift()[0]);
   return made;
+}
+
+/** No name and no property is this variable. */
+function unclaimed(variable) {
+  const held = variables.get(variable);
+  held.assignable = false;
+  forgetIfOver(variable, held);
 }
 
 function register(read, file) {
   const variable = next(VARIABLE);
   const flag = (said, otherwise) => (said ?? null) === null ? settings[otherwise] : Boolean(said);
   const name = String(read.name);
-  variables.set(variable, { name, locals: flag(read.locals, "track_locals"), view: null });
+  variables.set(variable, { name, locals: flag(read.locals, "track_locals"), view: null, assignable: true });
   const declared = { id: variable, name, file, scope: read.scope ?? settings.scopes[file]?.[name] ?? null };
   declared.depth = read.depth === "FULL" ? null : read.depth;
   Object.assign(declared, { threads: flag(read.threads, "track_threads"), sql: flag(read.sql, "track_sql") });
@@ -144,7 +181,7 @@ function matches(file, glob) {
 /** Says what a variable's value is now. */
 function record(variable, site, value) {
   const held = variables.get(variable);
-  if (held.view !== null && held.view !== value) release(variable, held);
+  if (held.view !== null && held.view.deref() !== value) release(variable, held);
   if (isMemory(value)) {
     hold(variable, held, value);
     agent.bytes(variable, site, query(), BUFFER, bytesOf(value));
@@ -168,17 +205,22 @@ function bigintBytes(value) {
 }
 
 function hold(variable, held, value) {
-  held.view = value;
   const buffer = value instanceof ArrayBuffer ? value : value.buffer;
-  if (!memories.has(buffer)) memories.set(buffer, new Set());
-  memories.get(buffer).add(variable);
+  if (!memories.has(buffer)) memories.set(buffer, new Map());
+  if (memories.get(buffer).get(variable) === value) return;
+  memories.get(buffer).set(variable, value);
+  held.view = new WeakRef(value);
+  freed.register(value, variable, held);
 }
 
 function release(variable, held) {
-  const buffer = held.view instanceof ArrayBuffer ? held.view : held.view.buffer;
+  const view = held.view.deref();
+  held.view = null;
+  freed.unregister(held);
+  if (view === undefined) return;
+  const buffer = view instanceof ArrayBuffer ? view : view.buffer;
   memories.get(buffer).delete(variable);
   leave(buffer, variable);
-  held.view = null;
 }
 
 function claim(value) {
@@ -222,7 +264,7 @@ const hooks = {
   },
 
   store(variable, site, value) {
-    if (variable) record(variable, site, value);
+    if (variable) record(variable.number, site, value);
     return value;
   },
 
@@ -231,15 +273,16 @@ const hooks = {
     hooks.held = value;
     const fresh = pending.length ? claim(value) : 0;
     if (!fresh) {
-      if (declared && !variable) variable = register(options({ name: declared }), caller(hooks.take).file);
+      if (declared && !variable) variable = new Holder(register(options({ name: declared }), caller(hooks.take).file));
       hooks.store(variable, site, value);
       return variable;
     }
     const held = variables.get(fresh);
-    if (!local || held.locals) return fresh;
+    if (!local || held.locals) return new Holder(fresh);
     if (held.view !== null) release(fresh, held);
     say({ untraced: fresh });
-    return 0;
+    unclaimed(fresh);
+    return undefined;
   },
 
   set(site, object, key, value) {
@@ -285,8 +328,9 @@ const hooks = {
     if (!fresh) return hooks.tellMember(site, object, key, value);
     if (!members.has(object)) members.set(object, new Map());
     const former = members.get(object).get(key);
-    if (former && variables.get(former).view !== null) release(former, variables.get(former));
-    members.get(object).set(key, fresh);
+    const held = former && variables.get(former.number);
+    if (held && held.view !== null) release(former.number, held);
+    members.get(object).set(key, new Holder(fresh));
     memberKeys.add(key);
     return value;
   },
@@ -300,19 +344,18 @@ const hooks = {
 
 /** What a watched property is now; `read` tells it of one that only code of its class can name. */
 function tellMember(site, object, key, read) {
-  const variable = typeof object === "object" || typeof object === "function" ? members.get(object)?.get(key) : undefined;
-  if (variable === undefined) return;
+  const holder = typeof object === "object" || typeof object === "function" ? members.get(object)?.get(key) : undefined;
+  if (holder === undefined) return;
   const own = Object.getOwnPropertyDescriptor(object, key);
-  if (own ? "value" in own : key[0] === "#") record(variable, site, own ? own.value : read());
+  if (own ? "value" in own : key[0] === "#") record(holder.number, site, own ? own.value : read());
 }
 
 /** Memory was written through this view; `key` is the element, if it is known. */
 function changed(site, view, key) {
   const holders = memories.get(view.buffer);
   if (!holders || !holders.size) return;
-  for (const variable of holders) {
+  for (const [variable, held] of holders) {
     if (changedAt(view, variable, () => site ?? siteOf(caller(changed)))) continue;
-    const held = variables.get(variable).view;
     const start = held instanceof ArrayBuffer ? 0 : held.byteOffset;
     const size = view.BYTES_PER_ELEMENT;
     const at = view.byteOffset + Number(key) * size - start;
