@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use rustix::io::Errno;
+use tickfs_store::Store;
 use tickfs_store::disk::Durability;
 use tickfs_store::ids::UnixMillis;
 use tickfs_store::runs::{RunFacts, RunId, RunStatus, RunWriter, Tag, Value, VariableFacts};
@@ -19,17 +21,16 @@ const ONE: &str =
 const TWO: &str =
     "{\"timestamp_ns\":1763640900124000000,\"function\":\"main\",\"file\":\"app.py\",\"line\":3}\n";
 
-/// Shows WA-126.
-#[test]
-fn a_run_shows_its_events_and_each_value_of_its_variables() {
-    let project = Project::new(&[("a", "a")]);
-    let Some(mounted) = project.mount() else { return };
-    assert_eq!(names(&mounted.path("watch")), Vec::<String>::new());
+fn variable(id: u32, name: &str) -> VariableFacts {
+    VariableFacts { id, name: name.to_owned(), key: name.to_owned(), file: "app.py".to_owned(), scope: None }
+}
+
+/// A run that goes on, and what it says of itself.
+fn begin(store: &Store) -> (RunWriter, RunFacts) {
     let id = RunId::new(UnixMillis(1_763_640_900_123), [1, 2, 3]);
-    let store = project.store();
-    let mut run = RunWriter::create(store.disk().clone(), store.layout(), &id).unwrap();
+    let run = RunWriter::create(store.disk().clone(), store.layout(), &id).unwrap();
     let facts = RunFacts {
-        run: id.clone(),
+        run: id,
         language: "python".to_owned(),
         script: "app.py".to_owned(),
         script_tick: None,
@@ -45,9 +46,19 @@ fn a_run_shows_its_events_and_each_value_of_its_variables() {
     };
     run.put_facts(&facts, Durability::Cache).unwrap();
     run.keep_script(b"counter = 1\n").unwrap();
-    let (name, key) = ("a/b".to_owned(), "a/b".to_owned());
-    let variable = VariableFacts { id: 0, name, key, file: "app.py".to_owned(), scope: None };
-    run.declare(&variable, &text("zero")).unwrap();
+    (run, facts)
+}
+
+/// Shows WA-126.
+#[test]
+fn a_run_shows_its_events_and_each_value_of_its_variables() {
+    let project = Project::new(&[("a", "a")]);
+    let Some(mounted) = project.mount() else { return };
+    assert_eq!(names(&mounted.path("watch")), Vec::<String>::new());
+    let store = project.store();
+    let (mut run, facts) = begin(store);
+    let id = facts.run.clone();
+    run.declare(&variable(0, "a/b"), &text("zero")).unwrap();
     run.change(0, &text("one"), ONE.as_bytes()).unwrap();
     run.flush().unwrap();
     let dir = format!("watch/{id}");
@@ -71,4 +82,69 @@ fn a_run_shows_its_events_and_each_value_of_its_variables() {
     assert!(read("run.json").contains("\"finished\""));
     let on_disk = store.layout().runs().join(id.as_str()).join("events.jsonl");
     assert_eq!(read("events.jsonl"), fs::read_to_string(on_disk).unwrap());
+}
+
+/// What is damaged, or cannot be read at all, is an I/O error at its own name, with the reason told; all else of the run is shown.
+#[test]
+fn what_is_damaged_in_a_run_is_an_io_error_there_and_its_reason_is_told() {
+    let project = Project::new(&[("a", "a")]);
+    let store = project.store();
+    let (mut run, facts) = begin(store);
+    run.declare(&variable(0, "sound"), &text("a sound value")).unwrap();
+    run.declare(&variable(1, "spoiled"), &text("a spoiled value")).unwrap();
+    run.change(0, &text("another"), ONE.as_bytes()).unwrap();
+    run.flush().unwrap();
+    let on_disk = store.layout().runs().join(facts.run.as_str());
+    let values = fs::read(on_disk.join("values")).unwrap();
+    let at = values.windows(7).position(|part| part == b"spoiled").unwrap();
+    let spoil = |file: &str, at: usize| {
+        let mut bytes = fs::read(on_disk.join(file)).unwrap();
+        bytes[at] ^= 1;
+        fs::write(on_disk.join(file), bytes).unwrap();
+    };
+    spoil("values", at);
+    let Some(mounted) = project.mount() else { return };
+    let of_run = |name: &str| mounted.path(&format!("watch/{}/{name}", facts.run));
+    let failed = |name: &str| fs::read(of_run(name)).err().and_then(|error| error.raw_os_error());
+    let unlisted = |name: &str| {
+        let listed = fs::read_dir(of_run(name)).and_then(|mut names| names.next().transpose());
+        listed.err().and_then(|error| error.raw_os_error())
+    };
+    let told = |what: &str| {
+        let errors = fs::read_to_string(mounted.path("events/errors.json")).unwrap();
+        assert!(errors.contains(what), "{what}: {errors}");
+    };
+    let stats = || -> serde_json::Value {
+        serde_json::from_slice(&fs::read(mounted.path("stats.json")).unwrap()).unwrap()
+    };
+    let eio = Some(Errno::IO.raw_os_error());
+    assert_eq!(
+        (failed("vars/spoiled/@0"), failed("vars/sound/@0"), failed("vars/sound/@HEAD")),
+        (eio, None, None)
+    );
+    told("/values");
+
+    spoil("v-000001.ix", 0);
+    assert_eq!(
+        (failed("vars/spoiled/@0"), failed("vars/spoiled/log"), failed("vars/sound/log")),
+        (eio, eio, None)
+    );
+    assert_eq!(names(&of_run("vars")), ["sound", "spoiled"]);
+    assert_eq!(names(&of_run("vars/spoiled")), ["@0", "@HEAD", "log"]);
+
+    fs::rename(on_disk.join("events.jsonl"), on_disk.join("elsewhere")).unwrap();
+    spoil("variables.jsonl", 0);
+    assert_eq!(names(&of_run("")), ["errors.json", "events.jsonl", "run.json", "script", "vars"]);
+    assert_eq!(
+        (unlisted("vars"), failed("events.jsonl"), failed("script"), failed("run.json")),
+        (eio, eio, None, None)
+    );
+    told("variables.jsonl");
+    told("events.jsonl");
+
+    assert_eq!((&stats()["watch"]["runs"], &stats()["watch"]["unreadable"]), (&1.into(), &0.into()));
+    spoil("run.json", 0);
+    assert_eq!(failed("errors.json"), eio);
+    assert_eq!((&stats()["watch"]["runs"], &stats()["watch"]["unreadable"]), (&1.into(), &1.into()));
+    told("run.json");
 }

@@ -100,12 +100,15 @@ impl<'a> Listing<'a> {
                 let link = Interned::Link { target: target.into(), mtime };
                 (Entry { attr, name_lasts, attr_lasts: true }, Some(link))
             }
+            // What cannot be read is told to whoever uses its name, which the kernel looks up before; the other names are listed.
             Found::Dir(dir) => {
-                let attr = self.view.owner.directory(ino, self.view.mtime_of(self.now, &dir)?);
+                let mtime = self.view.mtime_of(self.now, &dir).unwrap_or_default();
+                let attr = self.view.owner.directory(ino, mtime);
                 (Entry { attr, name_lasts: false, attr_lasts: false }, Some(Interned::Dir(dir)))
             }
             Found::Stream(run) => {
-                let attr = self.view.attr_of_stream(self.now, &run)?;
+                let known = self.view.attr_of_stream(self.now, &run);
+                let attr = known.unwrap_or_else(|_told_at_lookup| self.view.owner.file(ino, 0, UnixNanos(0)));
                 (Entry { attr, name_lasts: false, attr_lasts: false }, Some(Interned::Stream(run)))
             }
         };

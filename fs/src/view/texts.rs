@@ -104,7 +104,7 @@ impl Texts {
         };
         let text = Text { recipe: recipe.clone(), len, mtime, bytes: held };
         // These change without a commit.
-        if !matches!(recipe, Recipe::StatsJson | Recipe::Watch(_)) {
+        if !matches!(recipe, Recipe::StatsJson | Recipe::ErrorsJson | Recipe::Watch(_)) {
             now.rendered.lock().insert(recipe.clone(), Rendered { ino, text: text.clone() });
         }
         Ok((ino, text))

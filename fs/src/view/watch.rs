@@ -174,25 +174,29 @@ fn errors(run: &Run) -> Result<Vec<u8>> {
     Ok(render::pretty(&wrong))
 }
 
-/// What `stats.json` says of all runs: the counts of each, added up.
+/// What `stats.json` says of all runs: the counts of each, added up, and of how many there is nothing to be read.
 pub(super) fn stats(view: &View) -> Result<Value> {
     let runs = view.store.runs();
     let all = runs.list()?;
     let mut counts = BTreeMap::<String, u64>::new();
-    let mut output = None;
+    let (mut output, mut unreadable) = (None, 0);
     for id in &all {
-        let facts = match runs.open(id) {
-            Ok(run) => run.facts()?,
+        let facts = match runs.open(id).and_then(|run| run.facts()) {
+            Ok(facts) => facts,
             // A run that is being born has no facts yet.
             Err(StoreError::NotFound { .. }) => continue,
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                view.failed(&error.into());
+                unreadable += 1;
+                continue;
+            }
         };
         for (name, count) in facts.counts {
             *counts.entry(name).or_default() += count;
         }
         output = Some(facts.output);
     }
-    Ok(json!({ "runs": all.len(), "counts": counts, "last_output": output }))
+    Ok(json!({ "runs": all.len(), "unreadable": unreadable, "counts": counts, "last_output": output }))
 }
 
 /// What tells the listings of a directory apart, beside the time of the last tick.
