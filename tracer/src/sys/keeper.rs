@@ -24,9 +24,9 @@ use rustix::net::{
 
 use super::consumer::Ring;
 pub(crate) use super::fault::Mode;
-use super::fault::Place;
 use super::fault::arena::{Arena, PAGE, Slot};
 use super::fault::protect::{QUESTION, protect, written};
+use super::fault::{Place, say};
 use super::producer::Producer;
 
 /// So often memory is looked at; less often where a look takes long.
@@ -39,6 +39,9 @@ const OPEN_LONGEST: Duration = Duration::from_millis(5);
 const HOOKED_LONGEST: Duration = Duration::from_secs(1);
 /// Who writes again so soon after a page was closed is writing on.
 const AGAIN: Duration = Duration::from_millis(1);
+
+const GIVEN_UP: &[u8] =
+    br#"{"note":"the system no longer lets memory be protected: from here on it is looked at every 10 ms"}"#;
 
 pub(crate) struct Keeper {
     arena: Arc<Arena>,
@@ -242,6 +245,12 @@ impl Looking {
 
     /// Without the descriptor nobody waits, and nothing is protected: memory is compared.
     fn give_up(&mut self) {
+        const NO_SUCH_PROCESS: i32 = 3;
+        let error = std::io::Error::last_os_error();
+        // A program that has just ended needs no protection, and there is nothing to be said of it.
+        if error.raw_os_error() != Some(NO_SUCH_PROCESS) {
+            say(self.arena.ring(), GIVEN_UP);
+        }
         (self.mode, self.given) = (Mode::Coarse, None);
         self.open.clear();
     }

@@ -182,7 +182,7 @@ fn say_given_up(ring: Option<&Producer>, variable: u32, at: u64) {
 }
 
 /// A JSON object for the tracer.
-fn say(ring: Option<&Producer>, json: &[u8]) {
+pub(crate) fn say(ring: Option<&Producer>, json: &[u8]) {
     if let Some(ring) = ring {
         ring.push(Fixed { kind: KIND_MESSAGE, thread: own_thread(), ..Fixed::default() }, json);
     }
