@@ -2,7 +2,6 @@
 //!
 //! One loop, `n = n + 1` in a function, in all of them; it times itself, so that no start of an interpreter counts.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,10 +29,17 @@ def loop(count):
     start = time.perf_counter()
     for _ in range(count):
         n = n + 1
-    return (time.perf_counter() - start) / max(count, 1)
-seconds = loop(int(sys.argv[1]))
+    return time.perf_counter() - start
+count, burst, pause = int(sys.argv[1]), int(sys.argv[3]), float(sys.argv[4])
+seconds = 0
+for done in range(0, count, burst):
+    seconds += loop(min(burst, count - done))
+    time.sleep(pause)
+seconds /= max(count, 1)
 open(sys.argv[2], 'w').write(repr(seconds))
 ";
+/// A tenth of a second after each so many, the ring of the default size has room for all of them.
+const BURST: usize = 100_000;
 /// The same loop under tracers that a user would take otherwise, their output thrown away.
 const WATCHPOINTS: &str = "\
 import sys, time
@@ -136,7 +142,7 @@ fn least(mut measure: impl FnMut() -> Result<Figure>) -> Result<Figure> {
 fn python(dir: &Path, script: &Path, count: usize, packages: Option<&Path>) -> Result<Figure> {
     let said = dir.join("seconds");
     let mut command = Command::new("python3");
-    command.arg(script).arg(count.to_string()).arg(&said);
+    command.arg(script).arg(count.to_string()).arg(&said).args([&count.to_string(), "0"]);
     if let Some(packages) = packages {
         command.env("PYTHONPATH", packages);
     }
@@ -149,10 +155,11 @@ fn seconds(path: &Path) -> Result<Figure> {
     Ok(Figure::Seconds(fs::read_to_string(path)?.trim().parse()?))
 }
 
-/// Traces the loop, in a process of its own. `roomy`: the ring holds all events, so that the loop never waits, and its own
-/// time counts. Otherwise what counts is all the time that the events took more than a run of none.
+/// Traces the loop, in a process of its own. `roomy`: it comes in bursts for which the ring has room, so that the loop never
+/// waits, and its own time counts. Otherwise what counts is all the time that the events took more than a run of none.
 pub(crate) fn run_traced(dir: &Path, events: usize, how: &str) -> Result<Figure> {
     let said = dir.join("seconds");
+    let (burst, pause) = if how == "roomy" { (BURST, "0.1") } else { (events, "0") };
     let whole = |count: usize| -> Result<Duration> {
         for left in [dir.join("output"), dir.join("store")] {
             if left.exists() {
@@ -171,13 +178,18 @@ pub(crate) fn run_traced(dir: &Path, events: usize, how: &str) -> Result<Figure>
         };
         let options = Options {
             script: dir.join("loop.py"),
-            arguments: vec![OsString::from(count.to_string()), said.clone().into()],
+            arguments: vec![
+                count.to_string().into(),
+                said.clone().into(),
+                burst.to_string().into(),
+                pause.into(),
+            ],
             output: dir.join("output"),
             flags: Flags::default(),
             depth: Depth::default(),
             scope: FilesScope::default(),
             processors: Vec::<PathBuf>::new(),
-            queue: (how == "roomy").then_some(2 * count.max(1)),
+            queue: None,
             level: Level::Error,
             run,
             kept,
