@@ -1,13 +1,11 @@
 //! A medium that takes its time: what is saved while an fsync is under way is not lost.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tickfs_store::disk::{Disk, DiskFile, DiskLock, RealDisk, Space, Stat};
+use tickfs_store::disk::{Disk, DiskFile, RealDisk, Veil};
 use tickfs_store::history::Point;
 use tickfs_store::ids::Tick;
 use tickfs_store::journal::entry::Action;
@@ -23,59 +21,13 @@ pub(crate) struct SlowDisk(pub(crate) Duration);
 #[derive(Debug)]
 struct SlowFile(Arc<dyn DiskFile>, Duration);
 
-impl SlowDisk {
-    fn slow(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+impl Veil for SlowDisk {
+    fn beneath(&self) -> &dyn Disk {
+        &RealDisk
+    }
+
+    fn alter_file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         Arc::new(SlowFile(file, self.0))
-    }
-}
-
-impl Disk for SlowDisk {
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.open(path)
-    }
-
-    fn open_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.slow(RealDisk.open_append(path)?))
-    }
-
-    fn create_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.slow(RealDisk.create_append(path)?))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_file(path)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.create_dir(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        RealDisk.list(dir)
-    }
-
-    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
-        RealDisk.stat(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-
-    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn DiskLock>>> {
-        RealDisk.lock(path, wait)
-    }
-
-    fn database(&self, path: &Path) -> PathBuf {
-        RealDisk.database(path)
-    }
-
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        RealDisk.space(path)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod network;
 mod real;
+mod veil;
 
 #[cfg(test)]
 mod alike;
@@ -32,6 +33,7 @@ pub use op::{Op, OpKind};
 pub use real::RealDisk;
 #[cfg(any(test, feature = "sim"))]
 pub use sim::{Cut, Fault, SimDisk};
+pub use veil::Veil;
 
 /// A medium. Handles are cheap to share; all methods may be called from any thread.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {

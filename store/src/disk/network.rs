@@ -3,13 +3,7 @@
 //! The decision is pure: it sees a magic number and a type's name, and asks nobody. Locks, `O_APPEND` and fsync mean
 //! less on such a filesystem than the journal needs, and another host may write to it unseen.
 
-use std::ffi::OsString;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use super::{Disk, DiskFile, DiskLock, RealDisk, Space, Stat};
+use super::{Disk, RealDisk, Space, Veil};
 
 /// `f_type` of everything that is served through FUSE; only the mount's type tells more.
 pub(super) const FUSE: u32 = 0x6573_5546;
@@ -87,53 +81,13 @@ pub struct PretendedNetwork {
     pub(super) name: &'static str,
 }
 
-impl Disk for PretendedNetwork {
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.open(path)
+impl Veil for PretendedNetwork {
+    fn beneath(&self) -> &dyn Disk {
+        &RealDisk
     }
 
-    fn open_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.open_append(path)
-    }
-
-    fn create_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.create_append(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_file(path)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.create_dir(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        RealDisk.list(dir)
-    }
-
-    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
-        RealDisk.stat(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-
-    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn DiskLock>>> {
-        RealDisk.lock(path, wait)
-    }
-
-    fn database(&self, path: &Path) -> PathBuf {
-        RealDisk.database(path)
-    }
-
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        Ok(Space { network: Some(self.name.to_owned()), ..RealDisk.space(path)? })
+    fn alter_space(&self, space: Space) -> Space {
+        Space { network: Some(self.name.to_owned()), ..space }
     }
 }
 
