@@ -272,7 +272,7 @@ fn read_through(path: &Path) -> Result<Figure> {
 /// First and second pass over what backup programs mount, where they are installed.
 fn peers(dir: &Path, plain: &Path, command: &[&str]) -> Result<Vec<(&'static str, [Figure; 2])>> {
     let mut figures = Vec::new();
-    for peer in [RESTIC, BORG, BUP] {
+    for peer in [TIMEFS, RESTIC, BORG, BUP] {
         if Command::new(peer.name).arg(peer.version).output().is_err() {
             continue;
         }
@@ -291,23 +291,33 @@ struct Peer {
     version: &'static str,
     keep: &'static str,
     mount: &'static str,
-    /// Where the tree then is, below the mount point; a star for what is named by itself.
+    /// Where the tree then is, below the mount point.
     tree: &'static str,
 }
+
+/// It shows a git repository; `now` is its head.
+const TIMEFS: Peer = Peer {
+    name: "timefs",
+    version: "--version",
+    keep: "git init -q $repo && export GIT_DIR=$repo/.git GIT_WORK_TREE=$plain && \
+           git -C $plain add -f . && git -c user.name=x -c user.email=x commit -qm one",
+    mount: "exec timefs mount $repo $at -f",
+    tree: "now",
+};
 
 const RESTIC: Peer = Peer {
     name: "restic",
     version: "version",
     keep: "restic init -q --repo $repo && restic -q --repo $repo backup $plain",
     mount: "exec restic -q --repo $repo mount $at",
-    tree: "snapshots/latest",
+    tree: "snapshots/latest/$plain",
 };
 const BORG: Peer = Peer {
     name: "borg",
     version: "--version",
     keep: "borg init -e none $repo && borg create $repo::one $plain",
     mount: "exec borg mount -f $repo::one $at",
-    tree: "",
+    tree: "$plain",
 };
 /// A date is between the name and the path; the newest one is called `latest`.
 const BUP: Peer = Peer {
@@ -315,7 +325,7 @@ const BUP: Peer = Peer {
     version: "--version",
     keep: "bup init && bup index $plain && bup save -q -n one $plain",
     mount: "exec bup fuse -f $at",
-    tree: "one/latest",
+    tree: "one/latest/$plain",
 };
 
 impl Peer {
@@ -338,7 +348,8 @@ impl Peer {
             ensure!(self.shell(self.keep, dir, plain).status()?.success(), "it kept nothing");
         }
         let mut server = self.shell(self.mount, dir, plain).spawn()?;
-        let below = at.join(self.tree).join(plain.strip_prefix("/")?);
+        let full = plain.strip_prefix("/")?.to_str().context("a name that is text")?;
+        let below = at.join(self.tree.replace("$plain", full));
         let until = Instant::now() + Duration::from_secs(20);
         while !below.is_dir() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(20));
