@@ -169,6 +169,25 @@ fn watch_a_forked_child_writes_nothing_into_its_parents_history() {
     assert_eq!(bench.traced(&[]).len(), 2);
 }
 
+#[test]
+fn watch_says_so_where_the_interpreter_is_too_old() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::python(THREE);
+    let real = shown(bench.command("python3").args(["-c", "import sys; print(sys.executable)"])).stdout;
+    // What is given behind -c begins with an age that is not its own.
+    let older = format!(
+        "#!/bin/sh\nshift; code=\"import sys; sys.version_info = (3, 7, 9)\n$1\"; shift\nexec {} -c \"$code\" \"$@\"\n",
+        real.trim_end()
+    );
+    let python = bench.write("bin/python3", &older);
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bench.path("app/bin").display(), std::env::var("PATH").unwrap());
+    let shown = shown(bench.command(TICKFS).args(["watch", "--user-script", "app.py"]).env("PATH", path));
+    assert_eq!((shown.status, shown.stdout.as_str()), (1, ""), "{shown:?}");
+    let said = "tickfs: this is Python 3.7, and 3.8 is the oldest that can be watched\n";
+    assert!(shown.stderr.contains(said) && !shown.stderr.contains("Traceback"), "{shown:?}");
+}
+
 /// Shows WA-27.
 #[test]
 fn watch_says_so_where_the_interpreter_is_missing() {

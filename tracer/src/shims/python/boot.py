@@ -3,6 +3,8 @@ def boot():
     import json
     import sys
     import types
+    if sys.version_info < (3, 8):
+        sys.exit("tickfs: this is Python %d.%d, and 3.8 is the oldest that can be watched" % sys.version_info[:2])
     bundle, ring, bell, agent = (int(number) for number in sys.argv[1:5])
     with open(bundle, "rb") as file:
         bundle = json.load(file)
