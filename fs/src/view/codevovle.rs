@@ -1,12 +1,14 @@
 //! `codevovle/`: the specification's own layout, rendered exactly. One file's at the top; of several, each below its path.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use tickfs_store::ids::{BranchNo, Tick};
 use tickfs_store::path::RelPath;
 use tickfs_store::render::{CodeVovle, Layer};
 
+use super::below::{is_above, names_below};
 use super::listing::named_cookie;
 use super::{Found, Listing, NamedDir, Now, Recipe, View, first_cookie, names};
 use crate::error::Result;
@@ -87,12 +89,33 @@ impl Places {
         }
     }
 
+    /// The first place from there on.
+    fn next(&self, from: Bound<RelPath>) -> Option<&RelPath> {
+        self.by_place.range((from, Bound::Unbounded)).next().map(|(place, _)| place)
+    }
+
     /// The next names on the way to places below this one.
     fn below(&self, place: &RelPath) -> BTreeSet<&[u8]> {
-        let depth = place.components().count();
-        let below = self.by_place.keys().filter(|other| *other != place && other.starts_with(place));
-        below.filter_map(|other| other.components().nth(depth)).collect()
+        names_below(place, |from| self.next(from))
     }
+
+    /// Whether a place lies there, or below.
+    fn leads_to_one(&self, place: &RelPath) -> bool {
+        self.by_place.contains_key(place) || is_above(place, |from| self.next(from))
+    }
+}
+
+/// One file's layout. Its versions are kept, because whoever asks for one of its texts asks for the next too.
+fn layer_of<'n>(now: &'n Now, file: &RelPath) -> Result<Layer<'n>> {
+    let mut lately = now.versions.lock();
+    if let Some((of, versions)) = &*lately
+        && of == file
+    {
+        return Ok(Layer::of(now.history(), file, Arc::clone(versions)));
+    }
+    let layer = Layer::new(now.history(), file)?;
+    *lately = Some((file.clone(), layer.versions()));
+    Ok(layer)
 }
 
 pub(super) fn find(view: &View, now: &Now, dir: &Dir, name: &[u8]) -> Result<Option<Found>> {
@@ -103,7 +126,7 @@ pub(super) fn find(view: &View, now: &Now, dir: &Dir, name: &[u8]) -> Result<Opt
                 return Ok(Some(found));
             }
             let Ok(below) = place.join(name) else { return Ok(None) };
-            Ok((!places.flat && places.below(place).contains(name)).then(|| directory(Dir::Place(below))))
+            Ok((!places.flat && places.leads_to_one(&below)).then(|| directory(Dir::Place(below))))
         }
         Dir::Branches(file) => {
             let Some(label) = name.strip_suffix(b".json") else { return Ok(None) };
@@ -113,8 +136,7 @@ pub(super) fn find(view: &View, now: &Now, dir: &Dir, name: &[u8]) -> Result<Opt
         Dir::Diffs(file) => {
             let tick = name.strip_suffix(b".diff").and_then(|tick| std::str::from_utf8(tick).ok());
             let Some(tick) = tick.and_then(names::tick) else { return Ok(None) };
-            let known = Layer::new(now.history(), file)?.ticks().any(|known| known == tick);
-            Ok(known.then(|| text(File::Diff(file.clone(), tick))))
+            Ok(layer_of(now, file)?.has(tick).then(|| text(File::Diff(file.clone(), tick))))
         }
         Dir::Snapshots(file) => Ok((name == b"base.txt").then(|| text(File::Base(file.clone())))),
     }
@@ -135,7 +157,7 @@ pub(super) fn list(view: &View, now: &Now, dir: &Dir, after: u64, out: &mut List
             Ok(())
         }
         Dir::Diffs(file) => {
-            for tick in Layer::new(now.history(), file)?.ticks() {
+            for tick in layer_of(now, file)?.ticks() {
                 let cookie = first_cookie() + tick.0;
                 let found = text(File::Diff(file.clone(), tick));
                 if after < cookie && !out.push(format!("{tick}.diff").as_bytes(), cookie, found)? {
@@ -175,11 +197,11 @@ impl File {
         Ok(match self {
             Self::Config(None) => all()?.config_json()?,
             Self::State(None) => all()?.state_json()?,
-            Self::Config(Some(file)) => Layer::new(history, file)?.config_json()?,
-            Self::State(Some(file)) => Layer::new(history, file)?.state_json()?,
-            Self::Branch(file, no) => Layer::new(history, file)?.branch_json(*no)?,
-            Self::Diff(file, tick) => Layer::new(history, file)?.diff(*tick)?,
-            Self::Base(file) => Layer::new(history, file)?.base()?,
+            Self::Config(Some(file)) => layer_of(now, file)?.config_json()?,
+            Self::State(Some(file)) => layer_of(now, file)?.state_json()?,
+            Self::Branch(file, no) => layer_of(now, file)?.branch_json(*no)?,
+            Self::Diff(file, tick) => layer_of(now, file)?.diff(*tick)?,
+            Self::Base(file) => layer_of(now, file)?.base()?,
         })
     }
 

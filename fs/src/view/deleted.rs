@@ -2,6 +2,7 @@
 //! symlink to its last version.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use tickfs_store::history::PathVersion;
@@ -9,6 +10,7 @@ use tickfs_store::ids::UnixNanos;
 use tickfs_store::journal::entry::NodeType;
 use tickfs_store::path::RelPath;
 
+use super::below::{is_above, names_below};
 use super::listing::named_cookie;
 use super::{Found, Listing, NamedDir, Now, View, names};
 use crate::error::Result;
@@ -40,24 +42,15 @@ pub(super) fn find(view: &View, now: &Now, dir: &RelPath, name: &[u8]) -> Result
 
 /// A directory where something below it is deleted; else the path itself, if it is.
 fn standing(now: &Now, deleted: &BTreeSet<RelPath>, path: RelPath) -> Result<Option<Found>> {
-    if is_above(deleted, &path) {
+    if is_above(&path, |from| deleted.range((from, Bound::Unbounded)).next()) {
         return Ok(Some(Found::Dir(NamedDir::Deleted(path))));
     }
     if deleted.contains(&path) { link(now, &path) } else { Ok(None) }
 }
 
-/// Names that sort between a path and what lies below it begin like the path (`a-b` stands before `a/b`).
-fn is_above(deleted: &BTreeSet<RelPath>, path: &RelPath) -> bool {
-    let alike = deleted.range(path.clone()..);
-    let mut alike = alike.take_while(|other| other.as_bytes().starts_with(path.as_bytes()));
-    alike.any(|other| other != path && other.starts_with(path))
-}
-
 pub(super) fn list(view: &View, now: &Now, dir: &RelPath, after: u64, out: &mut Listing<'_>) -> Result<()> {
     let deleted = deleted(view, now)?;
-    let depth = dir.components().count();
-    let below = deleted.iter().filter(|path| path.starts_with(dir));
-    let names: BTreeSet<&[u8]> = below.filter_map(|path| path.components().nth(depth)).collect();
+    let names = names_below(dir, |from| deleted.range((from, Bound::Unbounded)).next());
     let mut ordered: Vec<(u64, &[u8])> = names.into_iter().map(|name| (named_cookie(name), name)).collect();
     ordered.sort_unstable();
     for (cookie, name) in ordered.into_iter().filter(|&(cookie, _)| after < cookie) {

@@ -22,6 +22,7 @@ mod texts;
 
 mod listing;
 
+mod below;
 mod branches;
 mod codevovle;
 mod deleted;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tickfs_store::history::{Branch, View as History};
+use tickfs_store::history::{Branch, PathVersion, View as History};
 use tickfs_store::ids::{BranchNo, Tick, UnixMillis, UnixNanos};
 use tickfs_store::path::RelPath;
 use tickfs_store::{Error as StoreError, Store};
@@ -24,6 +24,8 @@ pub(crate) struct Now {
     /// What rooms found out of this moment, once somebody had asked.
     pub(super) deleted: Mutex<Option<Arc<BTreeSet<RelPath>>>>,
     pub(super) codevovle: Mutex<Option<Arc<Places>>>,
+    /// Of the path that was asked for last.
+    pub(super) versions: Mutex<Option<(RelPath, Arc<[PathVersion]>)>>,
 }
 
 impl Now {
@@ -43,6 +45,7 @@ impl Now {
             rendered: Mutex::default(),
             deleted: Mutex::default(),
             codevovle: Mutex::default(),
+            versions: Mutex::default(),
         })
     }
 

@@ -8,6 +8,7 @@
 //! both at the same tick).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +56,8 @@ pub struct CodeVovle<'v> {
 pub struct Layer<'v> {
     view: &'v View,
     path: RelPath,
-    versions: Vec<PathVersion>,
+    /// Oldest first.
+    versions: Arc<[PathVersion]>,
 }
 
 /// Every path that ever was a file or a symlink, on whatever branch. Costs the number of ticks.
@@ -219,7 +221,29 @@ impl<'v> Layer<'v> {
         let mut versions = view.versions_of(path)?;
         let was_dir = |v: &PathVersion| v.version.as_ref().is_some_and(|v| v.kind == NodeType::Dir);
         versions.retain(|v| !was_dir(v));
-        Ok(Self { view, path: path.clone(), versions })
+        Ok(Self::of(view, path, versions.into()))
+    }
+
+    /// The same, where [`Self::versions`] of this view are known.
+    #[must_use]
+    pub fn of(view: &'v View, path: &RelPath, versions: Arc<[PathVersion]>) -> Self {
+        Self { view, path: path.clone(), versions }
+    }
+
+    #[must_use]
+    pub fn versions(&self) -> Arc<[PathVersion]> {
+        Arc::clone(&self.versions)
+    }
+
+    /// Whether a tick is one of this file.
+    #[must_use]
+    pub fn has(&self, tick: Tick) -> bool {
+        self.change(tick).is_some()
+    }
+
+    fn change(&self, tick: Tick) -> Option<&PathVersion> {
+        let found = self.versions.binary_search_by_key(&tick, |v| v.at).ok()?;
+        self.versions.get(found).filter(|_| tick != Tick::BASE)
     }
 
     #[must_use]
@@ -275,7 +299,7 @@ impl<'v> Layer<'v> {
 
     /// `diffs/<tick>.diff`: what the tick changed, against the version before it.
     pub fn diff(&self, tick: Tick) -> Result<Vec<u8>> {
-        let Some(change) = self.versions.iter().find(|v| v.at == tick && tick != Tick::BASE) else {
+        let Some(change) = self.change(tick) else {
             return Err(Error::not_found(format!("tick {tick} is no tick of {}", self.path)));
         };
         let tree =
